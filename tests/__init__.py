@@ -1,0 +1,1 @@
+"""The test suite. Real servers, one namespace per test; see CONTRIBUTING.md."""
