@@ -1,0 +1,260 @@
+"""One server as pytask talks to it: where it is, and its pools of connections.
+
+Where a server is can change while the process runs: Sentinel names another master, an embedded
+server is started again. An *endpoint* answers that question whenever a connection is opened, and
+is told to forget its answer when the server turned out to be gone.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any, Protocol
+
+from redis import exceptions as redis_errors
+
+from pytask.connection.errors import CLIENT_ERRORS, ERROR_REPLY, is_disconnect, translate
+from pytask.connection.wire import Connection, Pool, Wire, WireFactory
+
+#: How much longer than its own limit the reply of a blocking command may take, in seconds.
+BLOCKING_MARGIN = 2.0
+
+#: Upper limit of blocking commands at the same time; there is one per partition.
+MAX_BLOCKED = 10_000
+
+
+class Endpoint(Protocol):
+    """Says where a server is."""
+
+    def resolve(self) -> Mapping[str, Any]:
+        """Return host and port, or path, as arguments of a connection."""
+        ...
+
+    def forget(self) -> None:
+        """Find out anew before the next connection."""
+        ...
+
+
+class FixedEndpoint:
+    """A server that stays where it is."""
+
+    def __init__(self, where: Mapping[str, Any]) -> None:
+        self._where = dict(where)
+
+    def resolve(self) -> Mapping[str, Any]:
+        """Return the address given at construction."""
+        return self._where
+
+    def forget(self) -> None:
+        """Do nothing: there is no other address."""
+
+
+class SentinelEndpoint:
+    """The master of a service, as the sentinels name it.
+
+    Every sentinel is asked in turn over a connection of our own; the one that answered is asked
+    first the next time.
+    """
+
+    def __init__(
+        self,
+        service: str,
+        sentinels: tuple[tuple[str, int], ...],
+        factory: WireFactory,
+        remap: Callable[[tuple[str, int]], tuple[str, int]] | None = None,
+    ) -> None:
+        self._service = service
+        self._sentinels = list(sentinels)
+        self._factory = factory
+        self._remap = remap
+        self._master: Mapping[str, Any] | None = None
+
+    def resolve(self) -> Mapping[str, Any]:
+        """Return the address of the master.
+
+        Raises:
+            redis.ConnectionError: No sentinel can be reached, or none knows the service.
+        """
+        master = self._master
+        if master is None:
+            master = self._master = self._ask()
+        return master
+
+    def forget(self) -> None:
+        """Ask the sentinels again before the next connection."""
+        self._master = None
+
+    def _ask(self) -> Mapping[str, Any]:
+        reasons = []
+        for host, port in list(self._sentinels):
+            try:
+                reply = self._ask_one(host, port)
+            except CLIENT_ERRORS as error:
+                reasons.append(f"{host}:{port}: {error}")
+                continue
+            if reply is None:
+                reasons.append(f"{host}:{port}: does not know the service")
+                continue
+            self._sentinels.remove((host, port))
+            self._sentinels.insert(0, (host, port))
+            address = (reply[0].decode(), int(reply[1]))
+            if self._remap is not None:
+                address = self._remap(address)
+            return {"host": address[0], "port": address[1]}
+        raise redis_errors.ConnectionError(
+            f"no sentinel names a master for {self._service!r} ({'; '.join(reasons)})"
+        )
+
+    def _ask_one(self, host: str, port: int) -> Any:
+        connection = self._factory.open({"host": host, "port": port})
+        try:
+            command = connection.pack_command("SENTINEL", "GET-MASTER-ADDR-BY-NAME", self._service)
+            connection.send_packed_command(command, check_health=False)
+            return connection.read_response()
+        finally:
+            connection.disconnect()
+
+
+class Node:
+    """One server: a pool for short commands, another one for blocking commands."""
+
+    def __init__(self, endpoint: Endpoint, factory: WireFactory, *, wait_seconds: float) -> None:
+        """Create the pools; nothing is connected yet.
+
+        Args:
+            endpoint: Where the server is.
+            factory: How connections are opened.
+            wait_seconds: How long a call waits for a free connection.
+        """
+        self._endpoint = endpoint
+        self._factory = factory
+        self._pool = Pool(self._open, wait_seconds=wait_seconds)
+        self._blocking_pool = Pool(self._open, limit=MAX_BLOCKED, wait_seconds=wait_seconds)
+
+    def call(self, args: tuple[Any, ...]) -> Any:
+        """Send one command once and return its reply; raises redis-py's errors."""
+        pool = self._pool
+        wire = pool.take()
+        try:
+            reply = wire.call(args)
+        except ERROR_REPLY:
+            pool.give(wire)
+            raise
+        except BaseException:
+            pool.drop(wire)
+            raise
+        pool.give(wire)
+        return reply
+
+    def call_asking(self, args: tuple[Any, ...]) -> Any:
+        """Like :meth:`call` for a slot that is on its way to this node."""
+        return self._call_prepared(self._pool, _say_asking, args)
+
+    def call_blocking(self, seconds: float, args: tuple[Any, ...], *, asking: bool = False) -> Any:
+        """Like :meth:`call` for a command that the server may hold for ``seconds``."""
+
+        def prepare(wire: Wire) -> None:
+            wire.set_timeout(seconds + BLOCKING_MARGIN)
+            if asking:
+                _say_asking(wire)
+
+        return self._call_prepared(self._blocking_pool, prepare, args)
+
+    def _call_prepared(
+        self, pool: Pool, prepare: Callable[[Wire], None], args: tuple[Any, ...]
+    ) -> Any:
+        wire = pool.take()
+        try:
+            prepare(wire)
+            reply = wire.call(args)
+        except ERROR_REPLY:
+            pool.give(wire)
+            raise
+        except BaseException:
+            pool.drop(wire)
+            raise
+        pool.give(wire)
+        return reply
+
+    def open_feed(self) -> Feed:
+        """Return a connection of its own for pub/sub.
+
+        Raises:
+            RedisUnavailable: The server cannot be reached.
+            RedisRejected: It refuses the credentials.
+        """
+        try:
+            return Feed(self._open())
+        except CLIENT_ERRORS as error:
+            self.failed(error)
+            raise translate(error, "SUBSCRIBE") from error
+
+    def failed(self, error: Exception) -> None:
+        """Forget sockets and address if ``error`` says that the server is gone or was demoted."""
+        if is_disconnect(error):
+            self.reset()
+
+    def reset(self) -> None:
+        """Close idle connections now, those in use at their return, and look up the address."""
+        self._endpoint.forget()
+        self._pool.clear()
+        self._blocking_pool.clear()
+
+    def _open(self) -> Connection:
+        return self._factory.open(self._endpoint.resolve())
+
+
+def _say_asking(wire: Wire) -> None:
+    wire.call(("ASKING",))
+
+
+class Feed:
+    """A raw pub/sub connection to one server; belongs to one greenlet or thread."""
+
+    def __init__(self, connection: Connection) -> None:
+        self._connection = connection
+
+    def send(self, *args: Any) -> None:
+        """Send one command; its reply arrives among the messages.
+
+        Raises:
+            RedisUnavailable: The connection broke.
+        """
+        try:
+            connection = self._connection
+            connection.send_packed_command(connection.pack_command(*args), check_health=False)
+        except CLIENT_ERRORS as error:
+            self.close()
+            raise translate(error, args[0]) from error
+
+    def read(self, timeout: float) -> list[Any] | None:
+        """Return the next message or confirmation as the server sent it, None after ``timeout``.
+
+        Args:
+            timeout: Seconds to wait for its first byte; 0 looks only at what is there.
+
+        Raises:
+            RedisUnavailable: The connection broke; it is closed.
+            RedisRejected: The server refused a subscription.
+        """
+        try:
+            if not self._connection.can_read(timeout):
+                return None
+            reply = self._connection.read_response()
+        except CLIENT_ERRORS as error:
+            self.close()
+            raise translate(error, "SUBSCRIBE") from error
+        except BaseException:
+            self.close()
+            raise
+        if isinstance(reply, list):
+            return reply
+        # Before the first subscription a PING is answered with a plain string.
+        return [b"pong", reply if isinstance(reply, bytes) else str(reply).encode()]
+
+    def close(self) -> None:
+        """Close the socket; safe to repeat."""
+        try:
+            self._connection.disconnect()
+        except CLIENT_ERRORS:
+            # The peer is gone already.
+            return
