@@ -27,7 +27,7 @@ from tests.support.topologies import Topology
 from tests.support.waiting import wait_until as _wait_until
 from tests.support.worker import WorkerProcess
 
-pytest_plugins = ["tests.support.deadline"]
+pytest_plugins = ["tests.support.deadline", "tests.support.sharing"]
 
 _processes = pytest.StashKey[list[WorkerProcess]]()
 

