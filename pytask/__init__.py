@@ -1,0 +1,85 @@
+"""pytask: tens of thousands of controllable, crash-proof tasks per process, on Redis.
+
+Names are imported when they are first used: gevent's monkey-patching has to come before redis is
+imported, and ``import pytask`` may well stand above it.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+__version__ = "1.0.0"
+
+_EXPORTS = {
+    "Cleanup": "pytask.tasks",
+    "ConfigurationError": "pytask.exceptions",
+    "InvalidTask": "pytask.exceptions",
+    "LeaseLost": "pytask.exceptions",
+    "Monitor": "pytask.tasks",
+    "PyTask": "pytask.pytask",
+    "PyTaskException": "pytask.exceptions",
+    "PyTaskHelpers": "pytask.helpers",
+    "RedisUnavailable": "pytask.exceptions",
+    "State": "pytask.states",
+    "StopTask": "pytask.exceptions",
+    "Task": "pytask.task",
+    "TaskFailed": "pytask.exceptions",
+    "TaskFuture": "pytask.future",
+    "TaskNotFound": "pytask.exceptions",
+    "WaitTimeout": "pytask.exceptions",
+    "run_loop": "pytask.loops",
+}
+
+__all__ = [
+    "Cleanup",
+    "ConfigurationError",
+    "InvalidTask",
+    "LeaseLost",
+    "Monitor",
+    "PyTask",
+    "PyTaskException",
+    "PyTaskHelpers",
+    "RedisUnavailable",
+    "State",
+    "StopTask",
+    "Task",
+    "TaskFailed",
+    "TaskFuture",
+    "TaskNotFound",
+    "WaitTimeout",
+    "__version__",
+    "run_loop",
+]
+
+if TYPE_CHECKING:
+    from .exceptions import (
+        ConfigurationError,
+        InvalidTask,
+        LeaseLost,
+        PyTaskException,
+        RedisUnavailable,
+        StopTask,
+        TaskFailed,
+        TaskNotFound,
+        WaitTimeout,
+    )
+    from .future import TaskFuture
+    from .helpers import PyTaskHelpers
+    from .loops import run_loop
+    from .pytask import PyTask
+    from .states import State
+    from .task import Task
+    from .tasks import Cleanup, Monitor
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _EXPORTS:
+        raise AttributeError(f"module 'pytask' has no attribute {name!r}")
+    value = getattr(import_module(_EXPORTS[name]), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *_EXPORTS})

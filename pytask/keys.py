@@ -1,0 +1,192 @@
+"""Every Redis key and channel pytask uses, and the only place that builds them.
+
+On a single Redis there is one partition and the keys carry no hash tag::
+
+    task-ID                     hash   the record of a task
+    new-task                    list   IDs waiting in the default queue (LPUSH in, taken right)
+    new-task:QUEUE              list   IDs waiting in a named queue
+    new-task[:QUEUE]:claim:W    list   IDs a blocking pop handed to worker W, not yet claimed
+    new-task:delayed            zset   ID -> due time
+    new-task[:QUEUE]:missing    zset   ID without a record -> when it was first seen
+    new-task:claims             hash   worker -> its last claim, so that a repeat gets the same
+    end-task                    list   IDs that ended and await Cleanup
+    end-task:claim:W            list   IDs a Cleanup took and has not yet acknowledged
+    tasks                       set    IDs that are in none of the lists
+    tasks:lease                 zset   running ID -> last_update
+    tasks:failed                zset   dead letters, ID -> time of their end
+    tasks:workers               zset   worker -> last beat            (whole fleet)
+    tasks:worker:W              hash   what worker W says of itself   (whole fleet)
+    tasks:partitions            string number of partitions           (whole fleet)
+
+On Redis Cluster the keys of partition 3 carry its number as the hash tag behind the base name
+(``new-task{3}:delayed``, ``task-{3}ID``), so that every transition stays inside one slot; the
+three keys of the whole fleet carry ``{fleet}``. Channels are no keys and carry no tag:
+``task-ID`` for events, ``task-ID-control`` for ``stop`` and ``reload``.
+"""
+
+from __future__ import annotations
+
+import re
+from zlib import crc32
+
+from .exceptions import ConfigurationError
+
+#: The name by which people mean the queue without a name.
+DEFAULT_QUEUE = "default"
+#: Names that would collide with the keys above.
+RESERVED_QUEUES = frozenset({"delayed", "claims", "claim", "missing"})
+
+_QUEUE_NAME = re.compile(r"[A-Za-z0-9_.\-]{1,64}\Z")
+_GLOB_CHARACTERS = re.compile(r"([*?\[\]\\])")
+
+
+def check_queue_name(queue: str) -> str:
+    """Return ``queue`` if it can name a queue.
+
+    Raises:
+        ConfigurationError: It is reserved, too long, or has a character outside
+            ``A-Z a-z 0-9 _ . -``.
+    """
+    if queue in RESERVED_QUEUES:
+        raise ConfigurationError(f"queue name {queue!r} is reserved; choose another")
+    if not _QUEUE_NAME.match(queue):
+        raise ConfigurationError(
+            f"queue name {queue!r} is not usable: 1 to 64 letters, digits, '_', '.' or '-'"
+        )
+    return queue
+
+
+class PartitionKeys:
+    """The keys of one partition: everything one script may touch."""
+
+    __slots__ = (
+        "_end",
+        "_new",
+        "claims",
+        "delayed",
+        "end_queue",
+        "failed",
+        "leases",
+        "number",
+        "record_prefix",
+        "tasks",
+    )
+
+    def __init__(self, keys: Keys, number: int) -> None:
+        tag = f"{{{number}}}" if keys.tagged else ""
+        self.number = number
+        self._new = keys.new_queue + tag
+        self._end = keys.end_queue + tag
+        self.record_prefix = keys.task_prefix + tag
+        self.tasks = keys.task_set + tag
+        self.leases = f"{self.tasks}:lease"
+        self.failed = f"{self.tasks}:failed"
+        self.delayed = f"{self._new}:delayed"
+        self.claims = f"{self._new}:claims"
+        self.end_queue = self._end
+
+    def record(self, task_id: str) -> str:
+        return self.record_prefix + task_id
+
+    def new_queue(self, queue: str = DEFAULT_QUEUE) -> str:
+        return self._new if queue == DEFAULT_QUEUE else f"{self._new}:{queue}"
+
+    def new_claim(self, queue: str, worker: str) -> str:
+        return f"{self.new_queue(queue)}:claim:{worker}"
+
+    def missing(self, queue: str = DEFAULT_QUEUE) -> str:
+        return f"{self.new_queue(queue)}:missing"
+
+    def end_claim(self, worker: str) -> str:
+        return f"{self._end}:claim:{worker}"
+
+
+class Keys:
+    """The names of one installation.
+
+    Args:
+        task_set: Name of the task set.
+        task_prefix: What precedes an ID in the name of its record and its channels.
+        new_queue: Name of the default new queue; the other queues are named after it.
+        end_queue: Name of the end queue.
+        partitions: Into how many hash slots the tasks are spread.
+        tagged: Whether keys carry hash tags; true on Redis Cluster.
+
+    Raises:
+        ConfigurationError: Two names are equal, a name is empty or holds a brace, or the number of
+            partitions does not fit.
+    """
+
+    def __init__(
+        self,
+        task_set: str = "tasks",
+        task_prefix: str = "task-",
+        new_queue: str = "new-task",
+        end_queue: str = "end-task",
+        partitions: int = 1,
+        tagged: bool = False,
+    ) -> None:
+        names = {
+            "task_set": task_set,
+            "task_prefix": task_prefix,
+            "new_queue": new_queue,
+            "end_queue": end_queue,
+        }
+        for option, name in names.items():
+            if not name or "{" in name or "}" in name:
+                raise ConfigurationError(f"{option}={name!r}: a name without braces is needed")
+        if len(set(names.values())) < len(names):
+            raise ConfigurationError(f"these names must differ from each other: {names}")
+        if partitions < 1 or (partitions > 1 and not tagged):
+            raise ConfigurationError(
+                f"partitions={partitions}: at least 1, and more than 1 only on Redis Cluster"
+            )
+        self.task_set = task_set
+        self.task_prefix = task_prefix
+        self.new_queue = new_queue
+        self.end_queue = end_queue
+        self.tagged = tagged
+        self.partitions = [PartitionKeys(self, number) for number in range(partitions)]
+        fleet = task_set + ("{fleet}" if tagged else "")
+        self.workers = f"{fleet}:workers"
+        self.worker_prefix = f"{fleet}:worker:"
+        self.partition_count = f"{fleet}:partitions"
+        escaped = _GLOB_CHARACTERS.sub(r"\\\1", task_prefix)
+        self.records_pattern = escaped + ("{*}*" if tagged else "*")
+        self.events_pattern = f"{escaped}*"
+        self.control_pattern = f"{escaped}*-control"
+
+    def partition_of(self, task_id: str) -> int:
+        if len(self.partitions) == 1:
+            return 0
+        return crc32(task_id.encode("utf-8", "surrogateescape")) % len(self.partitions)
+
+    def of(self, task_id: str) -> PartitionKeys:
+        """Return the keys of the partition ``task_id`` lives in."""
+        return self.partitions[self.partition_of(task_id)]
+
+    def task_of_record(self, key: str) -> str | None:
+        """Return the task ID a key is the record of, or None if it is no such key."""
+        if not key.startswith(self.task_prefix):
+            return None
+        rest = key[len(self.task_prefix) :]
+        if self.tagged:
+            tag, brace, rest = rest.partition("}")
+            if not brace or tag != f"{{{self.partition_of(rest)}":
+                return None
+        return rest
+
+    def worker(self, worker: str) -> str:
+        return self.worker_prefix + worker
+
+    def events_channel(self, task_id: str) -> str:
+        return self.task_prefix + task_id
+
+    def control_channel(self, task_id: str) -> str:
+        return f"{self.task_prefix}{task_id}-control"
+
+    def task_of_control_channel(self, channel: str) -> str | None:
+        """Return the task ID a control channel belongs to, or None if it is no such channel."""
+        if channel.startswith(self.task_prefix) and channel.endswith("-control"):
+            return channel[len(self.task_prefix) : -len("-control")]
+        return None

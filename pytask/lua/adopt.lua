@@ -1,0 +1,44 @@
+#!lua flags=allow-oom
+-- adopt: WAIT or RETRY in no list -> back in its queue; ended in no list -> in the end queue
+-- Put an orphan back where its state says it belongs. The caller suspects it; this script makes
+-- sure, by reading the lists, which is why it is called for suspects only.
+--
+-- An ID in some worker's claim list looks like an orphan for a moment; a second entry does no harm,
+-- because the claim drops it.
+--
+-- KEYS[1] record (hash)  KEYS[2] default new queue (list)  KEYS[3] delayed (zset)
+-- KEYS[4] end queue (list)  KEYS[5] tasks (set)  KEYS[6] failed (zset)
+-- ARGV[1] id
+--
+-- Returns  1 put back
+--          0 no such task
+--         -1 it is where it belongs
+--         -3 the record's key holds another type
+--
+--- @include "key_types"
+--- @include "read_record"
+--- @include "queue_key"
+
+local record = read_record(KEYS[1], 'state', 'queue', 'cleanup')
+if not record then return -3 end
+local queue = queue_key(KEYS[2], record[2])
+local wrong = wrong_type(queue, 'list', KEYS[3], 'zset', KEYS[4], 'list', KEYS[5], 'set',
+  KEYS[6], 'zset')
+if wrong then return wrong end
+
+local id, state = ARGV[1], record[1]
+if not state then return 0 end
+if redis.call('SISMEMBER', KEYS[5], id) == 1 then return -1 end
+if state == 'WAIT' or state == 'RETRY' then
+  if redis.call('ZSCORE', KEYS[3], id) or redis.call('LPOS', queue, id) then return -1 end
+  redis.call('RPUSH', queue, id)
+  return 1
+end
+if state == 'RUNNING' or state == 'STOPPED' then
+  redis.call('SADD', KEYS[5], id)
+  return 1
+end
+if redis.call('ZSCORE', KEYS[6], id) or redis.call('LPOS', KEYS[4], id) then return -1 end
+redis.call('HSET', KEYS[1], 'end_entry', '1')
+redis.call('LPUSH', KEYS[4], id)
+return 1

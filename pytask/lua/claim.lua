@@ -1,0 +1,187 @@
+#!lua
+-- claim: WAIT, due RETRY, no state -> RUNNING; expired -> REVOKED
+-- Take waiting IDs off the new queues and make the worker their owner.
+--
+-- Eligible is an ID whose record exists and
+--   * has the state WAIT, RETRY or none, or
+--   * is STOPPED and was pushed again by hand (a stop leaves `unqueue` behind to tell the two apart),
+--   * and has not expired.
+-- Taken first is what a blocking pop left in the worker's own claim list, then what was set aside,
+-- then the queue, for one queue after the other: the most urgent first. An ID without a record is set
+-- aside for a grace, because a person may push the ID before writing the record.
+--
+-- The worker's last claim is remembered under its request id, so that a claim whose reply was lost is
+-- answered again instead of stranding a batch until its leases run out.
+--
+-- KEYS[1] claims (hash)  KEYS[2] tasks (set)  KEYS[3] leases (zset)  KEYS[4] end queue (list)
+-- KEYS[5 ..] for each queue: new queue (list), claim list of the worker (list), missing (zset)
+-- ARGV[1] worker  ARGV[2] request id  ARGV[3] prefix of records  ARGV[4] prefix of channels
+-- ARGV[5] most tasks to take  ARGV[6] grace for IDs without a record, in seconds
+--
+-- Returns {more, set aside, claimed, rejected}:
+--   more       1 if the scan ended at its bound: call again at once
+--   set aside  how many IDs wait for their record
+--   claimed    id, token, task, data, attempts, cleanup, local, for each task
+--   rejected   id, reason, for each ID that was dropped
+--
+--- @include "clock"
+--- @include "key_types"
+--- @include "read_record"
+--- @include "publish_event"
+--- @include "end_task"
+
+local worker, request, prefix, channel = ARGV[1], ARGV[2], ARGV[3], ARGV[4]
+local limit, grace = tonumber(ARGV[5]), tonumber(ARGV[6])
+local scan_bound = limit + 200
+
+local wrong = wrong_type(KEYS[1], 'hash', KEYS[2], 'set', KEYS[3], 'zset', KEYS[4], 'list')
+for i = 5, #KEYS, 3 do
+  wrong = wrong or wrong_type(KEYS[i], 'list', KEYS[i + 1], 'list', KEYS[i + 2], 'zset')
+end
+if wrong then return wrong end
+
+local function token_of(attempts, index)
+  return string.format('%d-%s%03x', attempts, request, index)
+end
+
+-- The same request again: give the same answer, less what was taken away meanwhile.
+local function repeated(memo)
+  local claimed = {}
+  for i = 2, #memo do
+    local id = memo[i]
+    local record = read_record(prefix .. id, 'run', 'task', 'data', 'attempts', 'cleanup', 'state')
+    local attempts = record and tonumber(record[4]) or 0
+    if record and record[6] == 'RUNNING' and record[1] == token_of(attempts, i - 1) then
+      for _, value in ipairs({id, record[1], record[2] or '', record[3] or '', attempts,
+          record[5] or '', ''}) do
+        table.insert(claimed, value)
+      end
+    end
+  end
+  return {0, 0, claimed, {}}
+end
+
+local memo = redis.call('HGET', KEYS[1], worker)
+if memo then
+  local readable, decoded = pcall(cjson.decode, memo)
+  if readable and type(decoded) == 'table' and decoded[1] == request then
+    return repeated(decoded)
+  end
+end
+
+-- Pass 1: read every candidate and decide, write nothing.
+local time = now()
+local takes, expired, rejected, aside, unaside, seen = {}, {}, {}, {}, {}, {}
+local scanned, set_aside = 0, 0
+
+local function reject(id, reason)
+  table.insert(rejected, id)
+  table.insert(rejected, reason)
+end
+
+local function without_record(id, missing_key, first_seen)
+  if first_seen and time - first_seen >= grace then return false end
+  set_aside = set_aside + 1
+  if not first_seen then table.insert(aside, {missing_key, id}) end
+  return true
+end
+
+local function decide(id, missing_key, first_seen)
+  if seen[id] then
+    return reject(id, 'duplicate')
+  end
+  local key = prefix .. id
+  local record = read_record(key, 'state', 'task', 'data', 'attempts', 'cleanup', 'expires',
+    'unqueue', 'end_entry', 'local')
+  seen[id] = true
+  if not record then
+    reject(id, 'type')
+  elseif not record[2] and without_record(id, missing_key, first_seen) then
+    return
+  elseif not record[2] and redis.call('EXISTS', key) == 0 then
+    reject(id, 'missing')
+  elseif record[1] == 'STOPPED' and record[7] then
+    reject(id, 'stopped')
+  elseif record[1] and record[1] ~= '' and record[1] ~= 'WAIT' and record[1] ~= 'RETRY' and
+      record[1] ~= 'STOPPED' then
+    reject(id, 'duplicate')
+  elseif (tonumber(record[6]) or math.huge) <= time then
+    table.insert(expired, {id, record})
+    reject(id, 'expired')
+  else
+    table.insert(takes, {id, record})
+  end
+  if first_seen then table.insert(unaside, {missing_key, id}) end
+end
+
+local trims = {}
+local function scan_list(list, missing_key)
+  local room = math.min(limit - #takes, scan_bound - scanned)
+  if room <= 0 then return end
+  local ids = redis.call('LRANGE', list, -room, -1)
+  local examined = 0
+  for i = #ids, 1, -1 do
+    decide(ids[i], missing_key, nil)
+    examined = examined + 1
+  end
+  scanned = scanned + examined
+  if examined > 0 then table.insert(trims, {list, examined, examined == room}) end
+end
+
+for i = 5, #KEYS, 3 do
+  local queue, own, missing = KEYS[i], KEYS[i + 1], KEYS[i + 2]
+  scan_list(own, missing)
+  local waiting = redis.call('ZRANGE', missing, 0, 99, 'WITHSCORES')
+  for j = 1, #waiting, 2 do
+    if #takes < limit then decide(waiting[j], missing, tonumber(waiting[j + 1])) end
+  end
+  scan_list(queue, missing)
+end
+
+-- Pass 2: write; nothing below can fail.
+local more = 0
+for _, trim in ipairs(trims) do
+  redis.call('LTRIM', trim[1], 0, -(trim[2] + 1))
+  if trim[3] and #takes < limit then more = 1 end
+end
+for _, entry in ipairs(aside) do redis.call('ZADD', entry[1], stamp(time), entry[2]) end
+for _, entry in ipairs(unaside) do redis.call('ZREM', entry[1], entry[2]) end
+for i = 1, #rejected, 2 do
+  if rejected[i + 1] == 'stopped' then redis.call('HDEL', prefix .. rejected[i], 'unqueue') end
+end
+for _, entry in ipairs(expired) do
+  local id, record = entry[1], entry[2]
+  redis.call('HSET', prefix .. id, 'state', 'REVOKED', 'ended', stamp(time), 'output',
+    '"expired before it was started"', 'done_run', 'expired-' .. request)
+  end_task(KEYS[2], KEYS[4], prefix .. id, id, record[5], record[8])
+  publish_event(channel, id, 'revoked', '"expired before it was started"')
+end
+
+local claimed, ids, leases, remembered = {}, {}, {}, {request}
+local at = stamp(time)
+for i, take in ipairs(takes) do
+  local id, record = take[1], take[2]
+  local attempts = (tonumber(record[4]) or 0) + 1
+  local token = token_of(attempts, i)
+  local key = prefix .. id
+  redis.call('HSET', key, 'state', 'RUNNING', 'run', token, 'worker', worker, 'attempts', attempts,
+    'started', at, 'last_update', at)
+  if record[1] == 'STOPPED' or record[1] == 'RETRY' or record[7] then
+    redis.call('HDEL', key, 'output', 'ended', 'unqueue')
+  end
+  ids[i] = id
+  remembered[i + 1] = id
+  leases[2 * i - 1] = at
+  leases[2 * i] = id
+  local n = #claimed
+  claimed[n + 1], claimed[n + 2], claimed[n + 3] = id, token, record[2] or ''
+  claimed[n + 4], claimed[n + 5] = record[3] or '', attempts
+  claimed[n + 6], claimed[n + 7] = record[5] or '', record[9] or ''
+  publish_event(channel, id, 'started', '{"attempt":' .. attempts .. '}')
+end
+if #ids > 0 then
+  redis.call('SADD', KEYS[2], unpack(ids))
+  redis.call('ZADD', KEYS[3], unpack(leases))
+  redis.call('HSET', KEYS[1], worker, cjson.encode(remembered))
+end
+return {more, set_aside, claimed, rejected}

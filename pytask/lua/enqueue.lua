@@ -1,0 +1,89 @@
+#!lua
+-- enqueue: (none), STOPPED, ended -> WAIT
+-- Create tasks and put their IDs on a new queue or into the delayed set.
+--
+-- A task that is waiting or running is left alone, so that starting an ID twice is one task. An
+-- ended or stopped one starts afresh. The request id tells a repeated call from a second caller.
+--
+-- KEYS[1] tasks (set)  KEYS[2] delayed (zset)  KEYS[3] failed (zset)
+-- KEYS[4 .. 3+n] record (hash) of each task  KEYS[4+n ..] new queues (lists)
+-- ARGV[1] number of tasks n  ARGV[2] request id, then seven for each task:
+-- ARGV id, task, data (JSON), index of its queue among the queues, name of its queue ('' = the
+-- default one), cleanup ('' or 'false'), delay in seconds, expires in seconds (0 = never)
+--
+-- Returns a list with a code for each task:
+--          1 created
+--          2 created by this very request before
+--         -4 waiting or running, left alone
+--         -3 the record's key holds another type
+--
+--- @include "clock"
+--- @include "key_types"
+--- @include "read_record"
+
+local count = tonumber(ARGV[1])
+local request = ARGV[2]
+local first_queue = 3 + count
+local width = 8
+
+local wrong = wrong_type(KEYS[1], 'set', KEYS[2], 'zset', KEYS[3], 'zset')
+for i = first_queue + 1, #KEYS do
+  wrong = wrong or wrong_type(KEYS[i], 'list')
+end
+if wrong then return wrong end
+
+local codes, olds, seen = {}, {}, {}
+for i = 1, count do
+  local id = ARGV[3 + (i - 1) * width]
+  local old = read_record(KEYS[3 + i], 'state', 'task', 'eid', 'queue', 'unqueue', 'end_entry')
+  if not old then
+    codes[i] = -3
+  elseif seen[id] then
+    codes[i] = -4
+  elseif old[3] == request then
+    codes[i] = 2
+  elseif old[1] == 'WAIT' or old[1] == 'RETRY' or old[1] == 'RUNNING' or
+      (not old[1] and old[2]) then
+    codes[i] = -4
+  else
+    codes[i] = 1
+    olds[i] = old
+    seen[id] = true
+  end
+end
+
+local time = now()
+local created = stamp(time)
+local pushes = {}
+for i = 1, count do
+  if codes[i] == 1 then
+    local at = 3 + (i - 1) * width
+    local id, task, data = ARGV[at], ARGV[at + 1], ARGV[at + 2]
+    local queue_index, queue, cleanup = ARGV[at + 3], ARGV[at + 4], ARGV[at + 5]
+    local delay, expires = tonumber(ARGV[at + 6]), tonumber(ARGV[at + 7])
+    local key, old = KEYS[3 + i], olds[i]
+    if old[1] then
+      redis.call('DEL', key)
+      redis.call('SREM', KEYS[1], id)
+      redis.call('ZREM', KEYS[3], id)
+    end
+    redis.call('HSET', key, 'task', task, 'data', data, 'state', 'WAIT', 'created', created,
+      'eid', request)
+    if queue ~= '' then redis.call('HSET', key, 'queue', queue) end
+    if cleanup ~= '' then redis.call('HSET', key, 'cleanup', cleanup) end
+    if expires > 0 then redis.call('HSET', key, 'expires', stamp(time + expires)) end
+    if old[6] == '1' then redis.call('HSET', key, 'end_entry', '1') end
+    if delay > 0 then
+      redis.call('ZADD', KEYS[2], stamp(time + delay), id)
+    elseif not (old[5] and (old[4] or '') == queue) then
+      -- A stop left the ID in its queue (unqueue): that entry serves again, no second one.
+      local list = KEYS[first_queue + tonumber(queue_index)]
+      pushes[list] = pushes[list] or {}
+      table.insert(pushes[list], id)
+    end
+  end
+end
+for list, ids in pairs(pushes) do
+  redis.call('LPUSH', list, unpack(ids))
+end
+return codes

@@ -1,0 +1,36 @@
+#!lua flags=allow-oom
+-- promote: delayed set -> new queue
+-- Move the tasks whose time has come. The state stays (WAIT or RETRY) until the claim.
+--
+-- KEYS[1] delayed (zset)  KEYS[2] default new queue (list)
+-- ARGV[1] prefix of records  ARGV[2] most tasks to move
+--
+-- Returns {moved, microseconds until the next one is due or -1}
+--
+--- @include "clock"
+--- @include "key_types"
+--- @include "read_record"
+--- @include "queue_key"
+
+local wrong = wrong_type(KEYS[1], 'zset', KEYS[2], 'list')
+if wrong then return wrong end
+
+local time = now()
+local due = redis.call('ZRANGEBYSCORE', KEYS[1], '-inf', stamp(time), 'LIMIT', 0, ARGV[2])
+local moves = {}
+for _, id in ipairs(due) do
+  local record = read_record(ARGV[1] .. id, 'state', 'queue', 'task')
+  if record and record[3] and (not record[1] or record[1] == 'WAIT' or record[1] == 'RETRY') then
+    local queue = queue_key(KEYS[2], record[2])
+    wrong = wrong or wrong_type(queue, 'list')
+    table.insert(moves, {queue, id})
+  end
+end
+if wrong then return wrong end
+
+if #due > 0 then redis.call('ZREM', KEYS[1], unpack(due)) end
+for _, move in ipairs(moves) do redis.call('LPUSH', move[1], move[2]) end
+local nearest = redis.call('ZRANGE', KEYS[1], 0, 0, 'WITHSCORES')
+local wait = -1
+if nearest[2] then wait = math.max(0, math.floor((tonumber(nearest[2]) - time) * 1000000)) end
+return {#moves, wait}

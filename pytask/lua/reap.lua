@@ -1,0 +1,114 @@
+#!lua flags=allow-oom
+-- reap: stale RUNNING -> WAIT; -> EXCEPTION when it outlived too many workers; local: removed
+-- Take tasks back whose owner let the lease run out. Anyone may call it, any number at once.
+--
+-- Stale is, on the server's clock and by the record, not by the index, a run whose last_update is
+--   * older than the task time-out, or
+--   * older than the worker time-out while its worker is among the dead ones given.
+-- A lease from the future (the clock was set back) is fresh. A task that was told to stop is STOPPED.
+--
+-- KEYS[1] tasks (set)  KEYS[2] leases (zset)  KEYS[3] default new queue (list)
+-- KEYS[4] end queue (list)
+-- ARGV[1] prefix of records  ARGV[2] prefix of channels  ARGV[3] task time-out  ARGV[4] worker
+-- time-out, in seconds  ARGV[5] lost workers after which it is a dead letter  ARGV[6] most leases to
+-- look at  ARGV[7] how many of the oldest leases to skip  ARGV[8 ..] dead workers
+--
+-- Returns {looked at, reaped}; reaped is id, code, for each task taken back:
+--          1 waiting again, or stopped
+--          3 removed, it was local
+--          4 a dead letter
+--          0 the index named a task without a record; the entry was dropped
+--         -1 not RUNNING; the entry was dropped
+--
+--- @include "clock"
+--- @include "key_types"
+--- @include "read_record"
+--- @include "queue_key"
+--- @include "publish_event"
+--- @include "end_task"
+
+local wrong = wrong_type(KEYS[1], 'set', KEYS[2], 'zset', KEYS[3], 'list', KEYS[4], 'list')
+if wrong then return wrong end
+
+local prefix, channel = ARGV[1], ARGV[2]
+local task_timeout, worker_timeout = tonumber(ARGV[3]), tonumber(ARGV[4])
+local dead, any_dead = {}, false
+for i = 8, #ARGV do dead[ARGV[i]], any_dead = true, true end
+
+-- With no dead worker only leases past the task time-out matter: O(stale), not O(running).
+local time = now()
+local oldest = time - (any_dead and math.min(worker_timeout, task_timeout) or task_timeout)
+local ids = redis.call('ZRANGEBYSCORE', KEYS[2], '-inf', '(' .. stamp(oldest), 'LIMIT', ARGV[7],
+  ARGV[6])
+
+local function dead_letter(history, reaps)
+  local lost = {}
+  for line in string.gmatch(history, '[^\n]+') do table.insert(lost, line) end
+  return cjson.encode({
+    reason = 'gave up: ' .. reaps .. ' workers were lost while they ran this task',
+    lost_workers = lost,
+  })
+end
+
+local stale = {}
+for _, id in ipairs(ids) do
+  local record = read_record(prefix .. id, 'state', 'last_update', 'worker', 'local', 'reaps',
+    'queue', 'attempts', 'control', 'history', 'cleanup', 'end_entry', 'run')
+  local item = {id = id, record = record or {}, code = 1}
+  if not record or not record[1] then
+    item.code = 0
+  elseif record[1] ~= 'RUNNING' then
+    item.code = -1
+  else
+    local age = time - (tonumber(record[2]) or 0)
+    if age <= task_timeout and not (dead[record[3] or ''] and age > worker_timeout) then
+      item = nil
+    elseif record[4] == 'true' then
+      item.code = 3
+    elseif record[8] ~= 'stop' then
+      item.queue = queue_key(KEYS[3], record[6])
+      wrong = wrong or wrong_type(item.queue, 'list')
+      item.reaps = (tonumber(record[5]) or 0) + 1
+      item.history = (record[9] and record[9] .. '\n' or '') .. 'attempt ' ..
+        (record[7] or '?') .. ': ' .. (record[3] or 'unknown worker') .. ' silent since ' ..
+        (record[2] or 'ever') .. ', taken back at ' .. stamp(time)
+      if item.reaps >= tonumber(ARGV[5]) then
+        item.code = 4
+        item.output = dead_letter(item.history, item.reaps)
+      end
+    end
+  end
+  if item then table.insert(stale, item) end
+end
+if wrong then return wrong end
+
+local reaped, at = {}, stamp(time)
+for _, item in ipairs(stale) do
+  local id, record, key = item.id, item.record, prefix .. item.id
+  redis.call('ZREM', KEYS[2], id)
+  if item.code == 0 then
+    redis.call('SREM', KEYS[1], id)
+  elseif item.code == 3 then
+    redis.call('DEL', key)
+    redis.call('SREM', KEYS[1], id)
+  elseif item.code > 0 then
+    redis.call('HDEL', key, 'run', 'worker', 'control', 'started')
+    if not item.queue then
+      redis.call('HSET', key, 'state', 'STOPPED', 'ended', at)
+      publish_event(channel, id, 'stopped', 'null')
+    elseif item.code == 4 then
+      redis.call('HSET', key, 'state', 'EXCEPTION', 'ended', at, 'reaps', item.reaps,
+        'history', item.history, 'output', item.output, 'done_run', (record[12] or '') .. '/reap')
+      end_task(KEYS[1], KEYS[4], key, id, record[10], record[11])
+      publish_event(channel, id, 'exception', item.output)
+    else
+      redis.call('HSET', key, 'state', 'WAIT', 'reaps', item.reaps, 'history', item.history)
+      redis.call('SREM', KEYS[1], id)
+      redis.call('RPUSH', item.queue, id)
+      publish_event(channel, id, 'requeued', 'null')
+    end
+  end
+  table.insert(reaped, id)
+  table.insert(reaped, item.code)
+end
+return {#ids, reaped}

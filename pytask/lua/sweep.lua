@@ -1,0 +1,45 @@
+#!lua flags=allow-oom
+-- sweep: heals what no transition covers
+-- Look at a few members of the task set and mend each by the rule it falls under:
+--   no_record   in the set without a record            -> taken out of set and leases
+--   no_lease    RUNNING without an entry in the leases -> entry added, so that it can go stale
+--   not_ours    waiting in a queue or ended for Cleanup, yet in the set -> taken out of the set
+--
+-- KEYS[1] tasks (set)  KEYS[2] leases (zset)
+-- ARGV[1] prefix of records  ARGV[2] cursor  ARGV[3] about how many to look at
+--
+-- Returns {next cursor, rule, id, rule, id, …}
+--
+--- @include "clock"
+--- @include "key_types"
+--- @include "read_record"
+
+local wrong = wrong_type(KEYS[1], 'set', KEYS[2], 'zset')
+if wrong then return wrong end
+
+local scan = redis.call('SSCAN', KEYS[1], ARGV[2], 'COUNT', ARGV[3])
+local at = stamp(now())
+local report = {scan[1]}
+for _, id in ipairs(scan[2]) do
+  local record = read_record(ARGV[1] .. id, 'state', 'last_update', 'cleanup', 'task')
+  local rule
+  if record and not record[1] and not record[4] and
+      redis.call('EXISTS', ARGV[1] .. id) == 0 then
+    rule = 'no_record'
+    redis.call('SREM', KEYS[1], id)
+    redis.call('ZREM', KEYS[2], id)
+  elseif record and record[1] == 'RUNNING' then
+    if not redis.call('ZSCORE', KEYS[2], id) then
+      rule = 'no_lease'
+      redis.call('ZADD', KEYS[2], tonumber(record[2]) and record[2] or at, id)
+    end
+  elseif record and record[1] and record[1] ~= 'STOPPED' and record[3] ~= 'false' then
+    rule = 'not_ours'
+    redis.call('SREM', KEYS[1], id)
+  end
+  if rule then
+    table.insert(report, rule)
+    table.insert(report, id)
+  end
+end
+return report

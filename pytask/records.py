@@ -1,0 +1,221 @@
+"""The shapes that travel between the store and everybody else, and the JSON they carry.
+
+A record is the Redis hash of a task. Its fields, all text::
+
+    task data state last_update output    the documented five
+    cleanup local                         'false' / 'true' when they differ from the default
+    queue                                 the named queue it waits in; absent: the default one
+    run worker                            token and worker of the current run
+    attempts reaps                        how often it was claimed, how often it outlived a worker
+    created started ended                 unix seconds, server clock
+    control                               'stop' or 'reload:<id>', not yet carried out
+    expires                               unix seconds; not started by then: REVOKED
+    eid done_run                          who enqueued and who finished it, to answer repeats
+    unqueue end_entry                     list entries that outlived their reason (stop, restart)
+    history                               one line per lost worker, for the dead letter
+
+A record written by hand with only ``task`` and ``data`` is complete.
+"""
+
+from __future__ import annotations
+
+import json
+import secrets
+from collections.abc import Mapping
+from typing import Any, NamedTuple
+from uuid import uuid4
+
+import msgspec
+
+from .exceptions import InvalidTask
+from .keys import DEFAULT_QUEUE
+from .states import Code, State
+
+#: Longest task ID, in bytes of UTF-8.
+MAX_ID_BYTES = 512
+#: Deepest nesting of JSON that is read or written.
+MAX_JSON_DEPTH = 200
+
+_encoder = json.JSONEncoder(ensure_ascii=False, allow_nan=False, separators=(",", ":"))
+
+
+class NewTask(NamedTuple):
+    """A task to enqueue; ``data`` is encoded already."""
+
+    task_id: str
+    task: str
+    data: bytes
+    queue: str = DEFAULT_QUEUE
+    cleanup: bool = True
+    #: Seconds from now until it may start.
+    delay: float = 0.0
+    #: Seconds from now after which it is not started any more; 0: never.
+    expires: float = 0.0
+
+
+class Claimed(NamedTuple):
+    """A run this worker owns: what it needs to start the task."""
+
+    task_id: str
+    token: str
+    task: str
+    data: bytes
+    attempts: int
+    #: False keeps the record in the task set when it ends, away from Cleanup.
+    cleanup: bool = True
+    #: Bound to this worker: removed, not requeued, when the worker goes.
+    local: bool = False
+
+
+class Rejected(NamedTuple):
+    """An ID the claim took off the queue without starting it, and why.
+
+    ``reason`` is ``missing`` (no record came within the grace), ``type`` (the key holds another
+    type), ``expired``, ``stopped`` or ``duplicate`` (the task is running or has ended).
+    """
+
+    task_id: str
+    reason: str
+
+
+class ClaimReply(NamedTuple):
+    claimed: list[Claimed]
+    rejected: list[Rejected]
+    #: The scan hit its bound before the limit was reached: there may be more at once.
+    more: bool
+    #: IDs that wait for their record: look again soon, nothing will announce it.
+    set_aside: int
+
+
+class Outcome(NamedTuple):
+    """How a run ended; ``output`` is JSON."""
+
+    task_id: str
+    token: str
+    state: State
+    output: bytes
+    #: Seconds until the next attempt; only with ``State.RETRY``.
+    delay: float = 0.0
+
+
+class Beat(NamedTuple):
+    """A run a heartbeat has something to say about."""
+
+    task_id: str
+    token: str
+    #: ``OK`` with ``control`` set, or why the lease is lost.
+    code: Code
+    control: str
+
+
+class Promoted(NamedTuple):
+    moved: int
+    #: Seconds until the next delayed task is due, None when none waits.
+    next_due_in: float | None
+
+
+class Reaped(NamedTuple):
+    task_id: str
+    code: Code
+
+
+class Ended(NamedTuple):
+    """A task a Cleanup took; ``done_run`` tells this end from a later one."""
+
+    task_id: str
+    done_run: str
+    record: dict[str, str]
+
+
+class WorkerInfo(NamedTuple):
+    """An entry of the worker registry."""
+
+    worker: str
+    #: Seconds since its last beat, on the server's clock.
+    silent_for: float
+    alive: bool
+    #: host, pid, queues, running, concurrency, started, version, as the worker wrote them.
+    details: dict[str, str]
+
+
+def new_task_id() -> str:
+    return str(uuid4())
+
+
+def new_request_id() -> str:
+    """Return 64 random bits as hex: the name of one logical call to a script."""
+    return secrets.token_hex(8)
+
+
+def check_task_id(task_id: str) -> str:
+    """Return ``task_id`` if it can name a task.
+
+    Raises:
+        InvalidTask: It is no text, empty, longer than 512 bytes, or holds a control character.
+    """
+    if not isinstance(task_id, str) or not task_id:
+        raise InvalidTask(f"task ID {task_id!r}: a text of at least one character is needed")
+    if len(task_id) > MAX_ID_BYTES // 4 and len(id_to_bytes(task_id)) > MAX_ID_BYTES:
+        raise InvalidTask(f"task ID {task_id[:40]!r}… is longer than {MAX_ID_BYTES} bytes")
+    if not task_id.isprintable() and any(ord(character) < 32 for character in task_id):
+        raise InvalidTask(f"task ID {task_id!r} holds a control character")
+    return task_id
+
+
+def id_to_bytes(task_id: str) -> bytes:
+    return task_id.encode("utf-8", "surrogateescape")
+
+
+def to_text(value: bytes) -> str:
+    """Decode a reply; bytes that are no UTF-8 survive the way back to Redis unchanged."""
+    return value.decode("utf-8", "surrogateescape")
+
+
+def to_json(value: Any) -> bytes:
+    """Encode ``value`` as JSON.
+
+    Strict on purpose: a set or a date has no JSON form, and one chosen silently here would come
+    back as something else.
+
+    Raises:
+        TypeError: It holds something JSON has no form for.
+        ValueError: It holds NaN, an infinity or itself, or is nested too deeply.
+    """
+    if value is None:
+        return b"null"
+    try:
+        return _encoder.encode(value).encode()
+    except UnicodeEncodeError:
+        return json.dumps(value, allow_nan=False).encode()
+    except RecursionError:
+        raise ValueError("nested too deeply") from None
+
+
+def from_json(value: bytes) -> Any:
+    """Decode JSON.
+
+    Raises:
+        ValueError: It is not JSON, or nested too deeply.
+    """
+    try:
+        return msgspec.json.decode(value)
+    except (msgspec.DecodeError, RecursionError, UnicodeDecodeError) as error:
+        raise ValueError(str(error)) from None
+
+
+def encode_data(task: str, data: Mapping[str, Any], max_bytes: int) -> bytes:
+    """Encode the data of a task request.
+
+    Raises:
+        InvalidTask: It has no JSON form or is larger than ``max_bytes``.
+    """
+    try:
+        encoded = to_json(data)
+    except (TypeError, ValueError) as error:
+        raise InvalidTask(f"data of a {task!r} task is not JSON: {error}") from None
+    if len(encoded) > max_bytes:
+        raise InvalidTask(
+            f"data of a {task!r} task is {len(encoded):,} bytes of JSON, more than max_data_bytes="
+            f"{max_bytes:,}; store it elsewhere and pass its name"
+        )
+    return encoded

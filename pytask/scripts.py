@@ -1,0 +1,78 @@
+"""Loads the Lua scripts of ``pytask/lua``: one file per transition, includes resolved.
+
+A script starts with a ``#!lua`` line, which makes Redis decide *before* it runs whether it may run
+at all (out of memory, read-only replica), and has one header whose form ``Script.parse`` checks.
+``--- @include "name"`` in the header pulls in ``include/name.lua`` once. Nothing here talks to
+Redis; :mod:`pytask.store` does.
+"""
+
+from __future__ import annotations
+
+import re
+from functools import cache
+from hashlib import sha1
+from importlib.resources import files
+from typing import NamedTuple
+
+from .exceptions import PyTaskException
+
+_INCLUDE = re.compile(r'^--- @include "([a-z_]+)"$', re.MULTILINE)
+_HEADER = re.compile(
+    r"#!lua(?: flags=[a-z,-]+)?\n-- (?P<name>[a-z_]+): .+\n(?:--.*\n)*?-- Returns", re.MULTILINE
+)
+
+
+class ScriptError(PyTaskException):
+    """A Lua file of pytask is damaged or missing; reinstall the package."""
+
+
+class Script(NamedTuple):
+    """A complete script, ready for EVALSHA with EVAL as the fallback."""
+
+    name: str
+    source: str
+    sha: str
+
+    @classmethod
+    def parse(cls, name: str, text: str) -> Script:
+        """Assemble a script from the text of its file.
+
+        Raises:
+            ScriptError: It has no header of the common form, or includes what does not exist.
+        """
+        header = _HEADER.match(text)
+        if header is None or header["name"] != name:
+            raise ScriptError(
+                f"{name}.lua: must begin with '#!lua', '-- {name}: what it does' and a header "
+                "that lists KEYS, ARGV and '-- Returns'"
+            )
+        included = "".join(_read(f"include/{part}.lua") for part in _INCLUDE.findall(text))
+        shebang, _, body = text.partition("\n")
+        source = "\n".join([shebang, included + body])
+        return cls(name, source, sha1(source.encode(), usedforsecurity=False).hexdigest())
+
+
+def _read(path: str) -> str:
+    try:
+        return files("pytask").joinpath("lua", *path.split("/")).read_text(encoding="utf-8")
+    except OSError as error:
+        raise ScriptError(f"pytask/lua/{path} cannot be read: {error}") from None
+
+
+@cache
+def load(name: str) -> Script:
+    """Return the script called ``name``.
+
+    Raises:
+        ScriptError: There is none, or it is damaged.
+    """
+    return Script.parse(name, _read(f"{name}.lua"))
+
+
+def list_names() -> list[str]:
+    """Return the names of all scripts."""
+    return sorted(
+        entry.name.removesuffix(".lua")
+        for entry in files("pytask").joinpath("lua").iterdir()
+        if entry.name.endswith(".lua")
+    )

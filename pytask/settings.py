@@ -1,0 +1,131 @@
+"""Every tunable with its default, its unit and its reason, in one place."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, fields, replace
+from typing import Any
+
+from .exceptions import ConfigurationError
+from .keys import DEFAULT_QUEUE, check_queue_name
+
+
+@dataclass(frozen=True)
+class Settings:
+    """How a worker and its clients behave. Durations are seconds.
+
+    All of these are keyword options of :class:`pytask.PyTask`; the first eight matter to
+    :class:`pytask.PyTaskHelpers` as well.
+
+    Raises:
+        ConfigurationError: A value is out of range, or two values contradict each other.
+    """
+
+    #: Name of the set of active tasks.
+    task_set: str = "tasks"
+    #: What precedes an ID in the name of its record and channels.
+    task_prefix: str = "task-"
+    #: Name of the default new queue.
+    new_queue: str = "new-task"
+    #: Name of the end queue.
+    end_queue: str = "end-task"
+    #: Hash slots the tasks are spread over on Redis Cluster; fixed at the first use of the data.
+    partitions: int = 16
+    #: How long a client repeats a request while Redis cannot answer.
+    redis_patience: float = 10.0
+    #: Largest ``data`` a client stores, in bytes of JSON.
+    max_data_bytes: int = 1_000_000
+    #: Largest ``output`` a worker stores, in bytes of JSON.
+    max_output_bytes: int = 1_000_000
+
+    #: Tasks one worker runs at a time.
+    concurrency: int = 1_000
+    #: The queues a worker takes tasks from, the most urgent first.
+    queues: tuple[str, ...] = (DEFAULT_QUEUE,)
+    #: How often the leases of running tasks are refreshed.
+    update_task_interval: float = 5.0
+    #: How often a worker reports itself in the registry.
+    beat_interval: float = 1.0
+    #: A worker silent for longer is dead, and its tasks move.
+    worker_timeout: float = 5.0
+    #: A lease not refreshed for longer is reaped even if its worker seems alive.
+    task_timeout: float = 60.0
+    #: How long a worker that cannot reach Redis keeps its tasks running.
+    redis_grace: float = 4.0
+    #: After this many lost workers a task becomes a dead letter.
+    max_reaps: int = 3
+    #: How long shutdown waits for running tasks before it stops them.
+    drain_timeout: float = 0.0
+    #: How long a task may take to stop once asked.
+    stop_timeout: float = 5.0
+    #: A hub stuck for longer is sick: the worker lets its leases lapse.
+    hub_stall_timeout: float = 60.0
+    #: How long an ID without a record waits for one.
+    missing_grace: float = 5.0
+    #: How long failed tasks are kept for a person to look at; 0: not at all.
+    keep_failed: float = 7 * 24 * 3600.0
+    #: Longest blocking wait for a new task.
+    block_seconds: float = 5.0
+    #: Most tasks one claim takes; bounds how long Redis is busy with one script.
+    claim_batch: int = 200
+    #: Most outcomes one call reports.
+    finish_batch: int = 200
+    #: Most leases one call refreshes.
+    heartbeat_batch: int = 500
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "queues", tuple(self.queues))
+        if not self.queues:
+            raise ConfigurationError("queues=(): a worker needs at least one queue")
+        for queue in self.queues:
+            check_queue_name(queue)
+        if len(set(self.queues)) < len(self.queues):
+            raise ConfigurationError(f"queues={self.queues}: a queue is named twice")
+        self._check_ranges()
+        if self.redis_grace >= self.worker_timeout:
+            raise ConfigurationError(
+                f"redis_grace={self.redis_grace} must be less than worker_timeout="
+                f"{self.worker_timeout}: a run has to stop before its successor may start"
+            )
+        if self.task_timeout < 2 * self.update_task_interval:
+            raise ConfigurationError(
+                f"task_timeout={self.task_timeout} must be at least twice update_task_interval="
+                f"{self.update_task_interval}, or running tasks would be taken for dead"
+            )
+        if self.worker_timeout < 2 * self.beat_interval:
+            raise ConfigurationError(
+                f"worker_timeout={self.worker_timeout} must be at least twice beat_interval="
+                f"{self.beat_interval}, or living workers would be taken for dead"
+            )
+
+    def _check_ranges(self) -> None:
+        zero_allowed = {"drain_timeout", "keep_failed", "missing_grace", "redis_grace"}
+        for field in fields(self):
+            value = getattr(self, field.name)
+            if field.type not in ("int", "float"):
+                continue
+            if isinstance(value, bool) or not isinstance(value, int | float):
+                raise ConfigurationError(f"{field.name}={value!r}: a number is needed")
+            if field.type == "int" and not isinstance(value, int):
+                raise ConfigurationError(f"{field.name}={value!r}: a whole number is needed")
+            if value < 0 or (value == 0 and field.name not in zero_allowed) or value != value:
+                raise ConfigurationError(f"{field.name}={value!r} is out of range")
+
+    @classmethod
+    def of(cls, options: Mapping[str, Any]) -> Settings:
+        """Build settings from keyword options.
+
+        Raises:
+            ConfigurationError: An option is unknown or its value unusable.
+        """
+        unknown = set(options) - {field.name for field in fields(cls)}
+        if unknown:
+            raise ConfigurationError(
+                f"unknown option {', '.join(sorted(unknown))}; the options are "
+                f"{', '.join(field.name for field in fields(cls))}"
+            )
+        return cls(**options)
+
+    def with_options(self, **options: Any) -> Settings:
+        """Return a copy with some values changed."""
+        return replace(self, **options)

@@ -1,0 +1,113 @@
+"""How a script is called: encoded, on the right link, repeated while Redis is away."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from typing import Any, Protocol, TypeVar
+
+from ..connection.retry import Patience, retrying
+from ..keys import Keys, PartitionKeys
+from ..records import to_text
+from ..scripts import load
+from ..settings import Settings
+from ..states import Code
+
+T = TypeVar("T")
+Argument = str | bytes | int | float
+
+
+class Link(Protocol):
+    """What the store needs of a connection; :class:`pytask.connection.link.Link` is one."""
+
+    def execute(self, *args: Any) -> Any: ...
+
+    def blocking(self, seconds: float, *args: Any) -> Any: ...
+
+    def evalsha(
+        self, sha: str, source: str | bytes, keys: Sequence[str | bytes], args: Sequence[Argument]
+    ) -> Any: ...
+
+    def scan_iter(self, match: str | bytes, count: int = 500) -> Iterator[bytes]: ...
+
+
+class Calls:
+    """The part of the store that its verbs are built on.
+
+    Args:
+        link: Where Redis is.
+        keys: How the keys are named.
+        settings: Batch sizes and time-outs.
+        patience: How long a call is repeated while Redis cannot answer; None: as
+            ``settings.redis_patience`` says.
+    """
+
+    def __init__(
+        self, link: Link, keys: Keys, settings: Settings, patience: Patience | None = None
+    ) -> None:
+        self.keys = keys
+        self.settings = settings
+        self._link = link
+        self._patience = patience or Patience(settings.redis_patience)
+        self._give_up: Callable[[], bool] | None = None
+
+    @property
+    def partitions(self) -> range:
+        return range(len(self.keys.partitions))
+
+    def partition_of(self, task_id: str) -> int:
+        return self.keys.partition_of(task_id)
+
+    def patient(self: T, seconds: float | None, give_up: Callable[[], bool] | None = None) -> T:
+        """Return a view of this store that repeats calls for so long; None: for ever.
+
+        Args:
+            seconds: The budget of each call.
+            give_up: Asked between attempts; when it says true the last error is raised.
+        """
+        view = copy.copy(self)
+        view._patience = Patience(seconds)  # type: ignore[attr-defined]
+        view._give_up = give_up  # type: ignore[attr-defined]
+        return view
+
+    def using(self: T, link: Link) -> T:
+        """Return a view of this store on another link, for example that of another thread."""
+        view = copy.copy(self)
+        view._link = link  # type: ignore[attr-defined]
+        return view
+
+    def _run(self, name: str, keys: Iterable[str], args: Iterable[Argument]) -> Any:
+        script = load(name)
+        raw_keys = [key.encode("utf-8", "surrogateescape") for key in keys]
+        raw_args = [
+            arg.encode("utf-8", "surrogateescape") if isinstance(arg, str) else arg for arg in args
+        ]
+        return retrying(
+            lambda: self._link.evalsha(script.sha, script.source, raw_keys, raw_args),
+            self._patience,
+            self._give_up,
+        )
+
+    def _command(self, *args: Argument) -> Any:
+        raw = [
+            arg.encode("utf-8", "surrogateescape") if isinstance(arg, str) else arg for arg in args
+        ]
+        return retrying(lambda: self._link.execute(*raw), self._patience, self._give_up)
+
+    def _partition(self, partition: int) -> PartitionKeys:
+        return self.keys.partitions[partition]
+
+
+def chunks(items: Sequence[T], size: int) -> Iterator[Sequence[T]]:
+    for start in range(0, len(items), size):
+        yield items[start : start + size]
+
+
+def codes(reply: Iterable[int]) -> list[Code]:
+    return [Code(code) for code in reply]
+
+
+def fields(reply: Sequence[bytes]) -> dict[str, str]:
+    """Turn a flat reply of fields and values into a dict."""
+    texts = [to_text(value) for value in reply]
+    return dict(zip(texts[::2], texts[1::2], strict=True))

@@ -1,0 +1,209 @@
+"""What the owner of runs does: claim them, keep their leases, end them or give them back.
+
+Every verb here but the claim itself presents the run token. When the token is not the current one
+the script writes nothing and says so; the caller drops the run and does not try again.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from ..exceptions import LeaseLost
+from ..records import Beat, Claimed, ClaimReply, Outcome, Rejected, to_text
+from ..states import Code, State
+from .calls import Argument, Calls, chunks, codes
+
+
+class Ownership(Calls):
+    """Verbs of a worker."""
+
+    def claim(
+        self, partition: int, *, worker: str, queues: Sequence[str], limit: int, request: str
+    ) -> ClaimReply:
+        """Take waiting tasks and become their owner.
+
+        Eligible are tasks that wait, are due for another attempt or carry no state, and that have
+        not expired. The queues are served in the order given.
+
+        Args:
+            partition: Where to look.
+            worker: Who asks. One claim per worker and partition may be under way.
+            queues: Names of queues.
+            limit: Most tasks to take.
+            request: A new one for each logical claim; a repeat with the same one gets the same
+                answer.
+        """
+        names = self._partition(partition)
+        keys = [names.claims, names.tasks, names.leases, names.end_queue]
+        for queue in queues:
+            keys += (
+                names.new_queue(queue),
+                names.new_claim(queue, worker),
+                names.missing(queue),
+            )
+        args: list[Argument] = [
+            worker,
+            request,
+            names.record_prefix,
+            self.keys.task_prefix,
+            limit,
+            self.settings.missing_grace,
+        ]
+        more, set_aside, claimed, rejected = self._run("claim", keys, args)
+        return ClaimReply(_claimed(claimed), _rejected(rejected), bool(more), set_aside)
+
+    def wait_for_task(self, partition: int, queue: str, worker: str, seconds: float) -> bool:
+        """Block until a task waits in a queue; its ID is moved to the worker's claim list.
+
+        Not repeated: when it raises, an ID may have been moved all the same, and the caller's next
+        claim finds it.
+
+        Returns:
+            Whether something was moved.
+
+        Raises:
+            RedisUnavailable: The wait was cut short.
+        """
+        names = self._partition(partition)
+        moved = self._link.blocking(
+            seconds,
+            "BLMOVE",
+            names.new_queue(queue),
+            names.new_claim(queue, worker),
+            "RIGHT",
+            "LEFT",
+            seconds,
+        )
+        return moved is not None
+
+    def give_back(
+        self, partition: int, *, worker: str, queues: Sequence[str], forget: bool = False
+    ) -> int:
+        """Return popped but unclaimed IDs to the front of their queues, and those of a Cleanup.
+
+        Args:
+            partition: Where.
+            worker: Whose claim lists.
+            queues: The queues it takes from.
+            forget: It will not come back: drop the memory of its last claim too.
+
+        Returns:
+            How many IDs were returned.
+        """
+        names = self._partition(partition)
+        keys = [names.claims, names.end_claim(worker), names.end_queue]
+        for queue in queues:
+            keys += (names.new_claim(queue, worker), names.new_queue(queue))
+        returned: int = self._run("give_back", keys, [worker, "1" if forget else ""])
+        return returned
+
+    def start_local(self, task_id: str, task: str, data: bytes, worker: str, token: str) -> Claimed:
+        """Create a task that is bound to this worker and owned by it at once.
+
+        Raises:
+            LeaseLost: A task of that ID exists.
+        """
+        names = self.keys.of(task_id)
+        keys = [names.record(task_id), names.tasks, names.leases]
+        if self._run("start_local", keys, [task_id, token, task, data, worker]) < 0:
+            raise LeaseLost(f"local task {task_id} was not started: a task of that ID exists")
+        return Claimed(task_id, token, task, data, 1, True, True)
+
+    def heartbeat(self, partition: int, runs: Sequence[tuple[str, str]]) -> list[Beat]:
+        """Refresh the leases of runs.
+
+        Args:
+            partition: Where they live.
+            runs: ID and token of each.
+
+        Returns:
+            Only the runs that need attention: the lost ones, and those with a pending control.
+        """
+        names = self._partition(partition)
+        beats: list[Beat] = []
+        for batch in chunks(runs, self.settings.heartbeat_batch):
+            keys = [names.leases, *(names.record_prefix + task_id for task_id, _ in batch)]
+            reply = self._run("heartbeat", keys, [part for run in batch for part in run])
+            for at in range(0, len(reply), 3):
+                task_id, token = batch[reply[at]]
+                beats.append(Beat(task_id, token, Code(reply[at + 1]), to_text(reply[at + 2])))
+        return beats
+
+    def read_run(self, claimed: Claimed) -> Claimed:
+        """Return the run with the task and data its record has now, for a reload.
+
+        Raises:
+            LeaseLost: The run is no longer ours.
+        """
+        key = self.keys.of(claimed.task_id).record(claimed.task_id)
+        run, state, task, data = self._command("HMGET", key, "run", "state", "task", "data")
+        if run != claimed.token.encode() or state != State.RUNNING.value.encode():
+            raise LeaseLost(f"task {claimed.task_id} is owned by another run now")
+        return claimed._replace(task=to_text(task or b""), data=data or b"")
+
+    def finish(self, partition: int, outcomes: Sequence[Outcome]) -> list[Code]:
+        """Store how runs ended, move them where they belong and publish their end events.
+
+        Returns:
+            A code for each: ``OK``, ``ALREADY``, or why nothing was written.
+        """
+        names = self._partition(partition)
+        fixed = [names.tasks, names.leases, names.end_queue, names.delayed]
+        prefix = names.record_prefix
+        result: list[Code] = []
+        for batch in chunks(outcomes, self.settings.finish_batch):
+            args: list[Argument] = [self.keys.task_prefix]
+            for outcome in batch:
+                args += (
+                    outcome.task_id,
+                    outcome.token,
+                    outcome.state.value,
+                    outcome.output,
+                    outcome.delay,
+                )
+            keys = fixed + [prefix + outcome.task_id for outcome in batch]
+            result += codes(self._run("finish", keys, args))
+        return result
+
+    def requeue(self, partition: int, runs: Sequence[tuple[str, str]]) -> list[Code]:
+        """Give runs back so that any worker takes them next; local ones are removed.
+
+        Args:
+            partition: Where they live.
+            runs: ID and token of each.
+
+        Returns:
+            A code for each: ``OK``, ``REMOVED``, ``ALREADY``, or why nothing was written.
+        """
+        names = self._partition(partition)
+        fixed = [names.tasks, names.leases, names.new_queue()]
+        result: list[Code] = []
+        for batch in chunks(runs, self.settings.finish_batch):
+            args = [self.keys.task_prefix, *(part for run in batch for part in run)]
+            keys = fixed + [names.record_prefix + task_id for task_id, _ in batch]
+            result += codes(self._run("requeue", keys, args))
+        return result
+
+
+def _claimed(reply: Sequence[Any]) -> list[Claimed]:
+    claimed = []
+    for at in range(0, len(reply), 7):
+        task_id, token, task, data, attempts, cleanup, local = reply[at : at + 7]
+        claimed.append(
+            Claimed(
+                to_text(task_id),
+                token.decode(),
+                to_text(task),
+                data,
+                int(attempts),
+                cleanup != b"false",
+                local == b"true",
+            )
+        )
+    return claimed
+
+
+def _rejected(reply: Sequence[bytes]) -> list[Rejected]:
+    texts = [to_text(value) for value in reply]
+    return [Rejected(texts[at], texts[at + 1]) for at in range(0, len(texts), 2)]

@@ -1,0 +1,133 @@
+"""What clients and people ask for: start, stop, reload, restart, remove."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterable, Sequence
+
+from ..keys import DEFAULT_QUEUE
+from ..records import NewTask, new_request_id
+from ..states import Code, State
+from .calls import Argument, Calls, chunks, codes
+
+#: Tasks per call of ``enqueue``: long enough to hide the round-trip, short enough (about 2 ms of
+#: Redis) not to delay others.
+ENQUEUE_BATCH = 400
+
+
+class Requests(Calls):
+    """Verbs that need no ownership."""
+
+    def enqueue(self, tasks: Sequence[NewTask]) -> list[Code]:
+        """Create tasks and put them on their queues, in the order given.
+
+        A task whose ID is waiting or running is left alone; one that has ended or was stopped
+        starts afresh.
+
+        Args:
+            tasks: Any number; they are sent in batches per partition.
+
+        Returns:
+            A code for each: ``OK``, ``ALREADY`` (a repeat of this call found it done), ``EXISTS``
+            (left alone) or ``BAD_TYPE`` (its key holds another type).
+        """
+        result: list[Code] = [Code.OK] * len(tasks)
+        by_partition: dict[int, list[int]] = defaultdict(list)
+        for index, task in enumerate(tasks):
+            by_partition[self.keys.partition_of(task.task_id)].append(index)
+        for partition, indexes in by_partition.items():
+            for batch in chunks(indexes, ENQUEUE_BATCH):
+                reply = self._enqueue_batch(partition, [tasks[index] for index in batch])
+                for index, code in zip(batch, reply, strict=True):
+                    result[index] = code
+        return result
+
+    def _enqueue_batch(self, partition: int, tasks: Sequence[NewTask]) -> list[Code]:
+        names = self._partition(partition)
+        queues: dict[str, int] = {}
+        args: list[Argument] = [len(tasks), new_request_id()]
+        for task in tasks:
+            queue = task.queue
+            args += (
+                task.task_id,
+                task.task,
+                task.data,
+                queues.setdefault(queue, len(queues) + 1),
+                "" if queue == DEFAULT_QUEUE else queue,
+                "" if task.cleanup else "false",
+                task.delay,
+                task.expires,
+            )
+        keys = [names.tasks, names.delayed, names.failed]
+        keys += [names.record_prefix + task.task_id for task in tasks]
+        keys += [names.new_queue(queue) for queue in queues]
+        return codes(self._run("enqueue", keys, args))
+
+    def stop(self, task_id: str) -> Code:
+        """Stop a waiting task, or tell the worker of a running one to stop it.
+
+        Returns:
+            ``OK`` stopped, ``SENT`` its worker was told, ``ALREADY`` stopped before,
+            ``WRONG_STATE`` ended, ``MISSING`` or ``BAD_TYPE``.
+        """
+        names = self.keys.of(task_id)
+        keys = [names.record(task_id), names.tasks, names.delayed]
+        return Code(self._run("stop", keys, [task_id, self.keys.task_prefix]))
+
+    def reload(self, task_id: str) -> Code:
+        """Tell the worker of a running task to start it anew with fresh data.
+
+        Returns:
+            ``SENT``, ``WRONG_STATE`` (not running), ``MISSING`` or ``BAD_TYPE``.
+        """
+        args = [task_id, self.keys.task_prefix, new_request_id()]
+        return Code(self._run("reload", [self.keys.of(task_id).record(task_id)], args))
+
+    def restart(self, task_id: str, states: Iterable[State] = ()) -> Code:
+        """Put a stopped or ended task back on its queue.
+
+        Args:
+            task_id: The task.
+            states: The states it may be restarted from; none given: any.
+
+        Returns:
+            ``OK``, ``ALREADY`` (by a repeat of this call), ``EXISTS`` (waiting or running, left
+            alone), ``WRONG_STATE`` (not among ``states``), ``MISSING`` or ``BAD_TYPE``.
+        """
+        names = self.keys.of(task_id)
+        keys = [names.record(task_id), names.tasks, names.new_queue(), names.failed]
+        args = [task_id, new_request_id(), *(str(state) for state in states)]
+        return Code(self._run("restart", keys, args))
+
+    def remove(self, task_id: str, force: bool = False) -> Code:
+        """Forget a task and its record.
+
+        Args:
+            task_id: The task.
+            force: Remove a running task too; its worker finds the lease lost and stops it.
+
+        Returns:
+            ``OK``, ``MISSING``, ``WRONG_STATE`` (running) or ``BAD_TYPE``.
+        """
+        names = self.keys.of(task_id)
+        keys = [
+            names.record(task_id),
+            names.tasks,
+            names.leases,
+            names.failed,
+            names.delayed,
+            names.new_queue(),
+            names.end_queue,
+        ]
+        return Code(self._run("remove", keys, [task_id, "1" if force else ""]))
+
+    def publish(self, task_id: str, message: bytes) -> None:
+        """Send a message to whoever watches the task; nobody may."""
+        self._command("PUBLISH", self.keys.events_channel(task_id), message)
+
+    def write_fields(self, task_id: str, values: dict[str, str]) -> None:
+        """Set fields of a record by hand; creates the record if there is none."""
+        args: list[Argument] = [self.keys.of(task_id).record(task_id)]
+        for name, value in values.items():
+            args += (name, value)
+        self._command("HSET", *args)

@@ -1,0 +1,216 @@
+"""What keeps the data in shape: due tasks, stale leases, ended tasks, dead workers, orphans.
+
+Any number of processes may call these at once; each script decides on the record and the server's
+clock, so correctness never depends on there being one Monitor.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import NamedTuple
+
+from ..exceptions import PartitionMismatch
+from ..records import Ended, Promoted, Reaped, WorkerInfo, to_text
+from ..states import Code
+from .calls import Argument, Calls, codes, fields
+
+
+class Reaping(NamedTuple):
+    """One round of reaping; ``examined`` as many as asked for means there is more."""
+
+    examined: int
+    reaped: list[Reaped]
+
+
+class Sweep(NamedTuple):
+    """One step through a task set: the cursor of the next one, and which rule mended which ID."""
+
+    cursor: int
+    mended: list[tuple[str, str]]
+
+
+class Upkeep(Calls):
+    """Verbs of Monitor and Cleanup, and of every worker's small services."""
+
+    def agree_partitions(self) -> None:
+        """Make sure that the data were written with as many partitions as we use.
+
+        Raises:
+            PartitionMismatch: They were not; carries both numbers.
+        """
+        ours = len(self.partitions)
+        theirs = int(self._run("agree_partitions", [self.keys.partition_count], [ours]))
+        if theirs != ours:
+            raise PartitionMismatch(
+                f"this process is configured with partitions={ours}, but the tasks in Redis are "
+                f"spread over {theirs}; use partitions={theirs}, or another task_set for new data"
+            )
+
+    def promote(self, partition: int, limit: int = 500) -> Promoted:
+        """Move tasks whose time has come from the delayed set to their queues."""
+        names = self._partition(partition)
+        keys = [names.delayed, names.new_queue()]
+        moved, wait = self._run("promote", keys, [names.record_prefix, limit])
+        return Promoted(moved, None if wait < 0 else wait / 1_000_000)
+
+    def reap(
+        self,
+        partition: int,
+        *,
+        task_timeout: float,
+        worker_timeout: float,
+        dead_workers: Sequence[str] = (),
+        limit: int = 200,
+        skip: int = 0,
+    ) -> Reaping:
+        """Take stale tasks back, the oldest leases first.
+
+        Args:
+            partition: Where to look.
+            task_timeout: Seconds without a heartbeat after which any run is stale.
+            worker_timeout: The same for runs of ``dead_workers``.
+            dead_workers: Workers the registry calls dead.
+            limit: Most leases to look at.
+            skip: How many of the oldest leases to pass over: those found fresh before.
+        """
+        names = self._partition(partition)
+        keys = [names.tasks, names.leases, names.new_queue(), names.end_queue]
+        args: list[Argument] = [
+            names.record_prefix,
+            self.keys.task_prefix,
+            task_timeout,
+            worker_timeout,
+            self.settings.max_reaps,
+            limit,
+            skip,
+            *dead_workers,
+        ]
+        examined, reply = self._run("reap", keys, args)
+        reaped = [Reaped(to_text(reply[at]), Code(reply[at + 1])) for at in range(0, len(reply), 2)]
+        return Reaping(examined, reaped)
+
+    def sweep(self, partition: int, cursor: int = 0, count: int = 200) -> Sweep:
+        """Mend a few members of the task set.
+
+        Args:
+            partition: Where.
+            cursor: Where to go on; 0 begins, and comes back at the end.
+            count: About how many members to look at.
+        """
+        names = self._partition(partition)
+        reply = self._run(
+            "sweep", [names.tasks, names.leases], [names.record_prefix, cursor, count]
+        )
+        texts = [to_text(value) for value in reply]
+        return Sweep(int(texts[0]), list(zip(texts[1::2], texts[2::2], strict=True)))
+
+    def adopt(self, task_id: str) -> Code:
+        """Put a suspected orphan back where its state says it belongs.
+
+        Reads whole lists: for suspects only.
+
+        Returns:
+            ``OK``, ``WRONG_STATE`` (it is no orphan), ``MISSING`` or ``BAD_TYPE``.
+        """
+        names = self.keys.of(task_id)
+        keys = [
+            names.record(task_id),
+            names.new_queue(),
+            names.delayed,
+            names.end_queue,
+            names.tasks,
+            names.failed,
+        ]
+        return Code(self._run("adopt", keys, [task_id]))
+
+    def wait_for_ended(self, partition: int, worker: str, seconds: float) -> bool:
+        """Block until a task has ended; its ID is moved to the worker's claim list.
+
+        Raises:
+            RedisUnavailable: The wait was cut short; an ID may have been moved all the same.
+        """
+        names = self._partition(partition)
+        source, target = names.end_queue, names.end_claim(worker)
+        moved = self._link.blocking(seconds, "BLMOVE", source, target, "RIGHT", "LEFT", seconds)
+        return moved is not None
+
+    def take_ended(self, partition: int, worker: str, limit: int = 100) -> list[Ended]:
+        """Take ended tasks with their records, those taken before and not acknowledged first."""
+        names = self._partition(partition)
+        keys = [names.end_queue, names.end_claim(worker)]
+        reply = self._run("take_ended", keys, [names.record_prefix, limit])
+        ended = []
+        for at in range(0, len(reply), 2):
+            record = fields(reply[at + 1])
+            ended.append(Ended(to_text(reply[at]), record.get("done_run", ""), record))
+        return ended
+
+    def acknowledge_ended(
+        self, partition: int, worker: str, ended: Sequence[Ended], *, keep_failed: bool
+    ) -> list[Code]:
+        """Forget ended tasks that were dealt with; failures are kept if asked.
+
+        Returns:
+            A code for each: ``OK``, ``MISSING``, ``NOT_OWNER`` (restarted meanwhile, left alone) or
+            ``BAD_TYPE``.
+        """
+        if not ended:
+            return []
+        names = self._partition(partition)
+        keys = [names.end_claim(worker), names.tasks, names.failed]
+        keys += [names.record(item.task_id) for item in ended]
+        args = ["1" if keep_failed else ""]
+        for item in ended:
+            args += (item.task_id, item.done_run)
+        return codes(self._run("acknowledge_ended", keys, args))
+
+    def forget_failed(self, partition: int, keep_failed: float, limit: int = 500) -> int:
+        """Delete failures kept for longer than ``keep_failed`` seconds.
+
+        Returns:
+            How many entries were looked at; as many as ``limit``: call again.
+        """
+        names = self._partition(partition)
+        args: list[Argument] = [names.record_prefix, keep_failed, limit]
+        looked_at: int = self._run("forget_failed", [names.failed], args)
+        return looked_at
+
+    def beat_worker(self, worker: str, details: Mapping[str, str]) -> None:
+        """Enter a worker in the registry with the server's time."""
+        args = [worker, *(text for item in details.items() for text in item)]
+        self._run("beat_worker", [self.keys.workers, self.keys.worker(worker)], args)
+
+    def leave_fleet(self, worker: str) -> None:
+        """Mark a worker as gone; a Monitor drops it once nothing of it is left."""
+        self._run("leave_fleet", [self.keys.workers], [worker])
+
+    def forget_worker(self, worker: str) -> Code:
+        """Drop a dead worker from the registry.
+
+        Returns:
+            ``OK``, ``MISSING``, or ``FRESH`` (it lives).
+        """
+        keys = [self.keys.workers, self.keys.worker(worker)]
+        return Code(self._run("forget_worker", keys, [worker, self.settings.worker_timeout]))
+
+    def list_workers(self) -> list[WorkerInfo]:
+        """List the registered workers, living and dead."""
+        return self.read_workers(-1)[1]
+
+    def read_workers(self, silent_for: float) -> tuple[float, list[WorkerInfo]]:
+        """Return the server's time and the workers silent for longer than so many seconds."""
+        args: list[Argument] = [self.keys.worker_prefix, silent_for]
+        reply = self._run("read_workers", [self.keys.workers], args)
+        workers = []
+        for at in range(1, len(reply), 3):
+            silent = float(reply[at + 1])
+            alive = silent <= self.settings.worker_timeout
+            details = fields(reply[at + 2])
+            workers.append(WorkerInfo(to_text(reply[at]), silent, alive, details))
+        return float(reply[0]), workers
+
+    def find_claim_lists(self) -> Iterable[str]:
+        """Yield the names of all claim lists, of living and dead workers; scans the key space."""
+        for pattern in (f"{self.keys.new_queue}*:claim:*", f"{self.keys.end_queue}*:claim:*"):
+            for key in self._link.scan_iter(pattern):
+                yield to_text(key)

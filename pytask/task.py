@@ -1,0 +1,157 @@
+"""The base class of tasks: what a person writes, and what it is given while it runs.
+
+Nothing here needs gevent or a connection, so task classes can be imported and tested anywhere.
+A worker binds an instance to its run before ``__init__``; outside a worker there is no run, and
+what needs one says so.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, ClassVar, Protocol
+
+from .exceptions import LeaseLost, TaskStateError
+from .records import to_json
+
+if TYPE_CHECKING:
+    from .helpers import PyTaskHelpers
+    from .store import Store
+
+
+class TaskEnvironment(Protocol):
+    """What all tasks of one worker share."""
+
+    @property
+    def store(self) -> Store: ...
+
+    @property
+    def redis(self) -> Any: ...
+
+    @property
+    def helpers(self) -> PyTaskHelpers: ...
+
+
+class Binding(Protocol):
+    """The run a task instance belongs to, as far as the instance may know it."""
+
+    @property
+    def task_id(self) -> str: ...
+
+    @property
+    def token(self) -> str: ...
+
+    @property
+    def attempt(self) -> int: ...
+
+    @property
+    def is_over(self) -> bool: ...
+
+    @property
+    def environment(self) -> TaskEnvironment: ...
+
+
+class _OfRun:
+    """An attribute read from the run; a task that assigns the name for itself hides it."""
+
+    def __init__(self, path: str, text: str) -> None:
+        self._path = path.split(".")
+        self.__doc__ = text
+
+    def __get__(self, task: Any, owner: type) -> Any:
+        if task is None:
+            return self
+        value = _binding_of(task, self._path[-1])
+        for name in self._path:
+            value = getattr(value, name)
+        return value
+
+
+def _binding_of(task: Any, wanted: str) -> Any:
+    binding = task.__dict__.get("_binding")
+    if binding is None:
+        raise TaskStateError(
+            f"{type(task).__name__}.{wanted} exists only while a worker runs the task"
+        )
+    return binding
+
+
+class Task:
+    """Base class of all tasks.
+
+    Example::
+
+        class Greet(Task):
+            NAME = "docs/greet"
+
+            def __init__(self, name: str = "world") -> None:
+                self.name = name
+
+            def start(self) -> str:
+                return f"hello {self.name}"
+
+    A task may define a static method ``provide_context()`` that returns a context manager. One
+    is made for each run, entered before ``__init__``, and left after ``start`` and ``stop``.
+    """
+
+    #: The name tasks are started by; unique within an app.
+    NAME: ClassVar[str] = ""
+
+    class Error(Exception):
+        """Raised by a task that failed in an expected way; it ends in ERROR, not EXCEPTION.
+
+        The argument becomes the output of the task; several arguments become a list.
+        """
+
+    id = _OfRun("task_id", "The ID of this task.")
+    token = _OfRun(
+        "token", "The token of this run: a new one at each claim, to fence effects elsewhere."
+    )
+    attempt = _OfRun("attempt", "How often this task was claimed, this time included.")
+    redis = _OfRun("environment.redis", "The Redis client the app was given or made.")
+    helpers = _OfRun("environment.helpers", "The helpers of the app, to start other tasks.")
+
+    _binding: Binding | None
+
+    def __init__(self) -> None:
+        """Take no options; a subclass names its own, so that a misspelt one is an error."""
+
+    def start(self) -> Any:
+        """Do the work; the task ends when this returns.
+
+        Returns:
+            Anything that has a JSON form; it is stored as the output of the task.
+
+        Raises:
+            Task.Error: The task failed in an expected way.
+            NotImplementedError: The subclass does not define it.
+        """
+        raise NotImplementedError(f"{type(self).__name__} does not define start()")
+
+    def stop(self) -> None:
+        """Ask ``start`` to return; called in another greenlet when the task is to stop.
+
+        A subclass that defines it has ``stop_timeout`` seconds until ``start`` must have
+        returned; then, or at once where it is not defined, :class:`pytask.StopTask` is raised
+        inside ``start``.
+        """
+
+    def emit(self, event: str, data: Any = None) -> None:
+        """Publish an event on the channel of this task.
+
+        Subscribers get the JSON object ``{"event": event, "data": data}``. Nobody needs to
+        listen, and nothing is stored.
+
+        Args:
+            event: Name of the event.
+            data: Anything that has a JSON form.
+
+        Raises:
+            LeaseLost: This run is over: stopped, ended, or taken over by another worker.
+            RedisUnavailable: Redis did not answer for ``redis_patience`` seconds.
+            TaskStateError: The task does not run in a worker.
+            TypeError: ``data`` has no JSON form.
+            ValueError: ``data`` holds NaN, an infinity or itself.
+        """
+        run: Binding = _binding_of(self, "emit")
+        if run.is_over:
+            raise LeaseLost(f"event {event!r} of task {run.task_id} was not sent: its run is over")
+        run.environment.store.publish(run.task_id, event, to_json(data))
