@@ -8,12 +8,14 @@ is told to forget its answer when the server turned out to be gone.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from typing import Any, Protocol
 
 from redis import exceptions as redis_errors
 
 from pytask.connection.errors import CLIENT_ERRORS, ERROR_REPLY, is_disconnect, translate
 from pytask.connection.wire import Connection, Pool, Wire, WireFactory
+from pytask.exceptions import RedisUnavailable
 
 #: How much longer than its own limit the reply of a blocking command may take, in seconds.
 BLOCKING_MARGIN = 2.0
@@ -212,19 +214,25 @@ class Feed:
 
     def __init__(self, connection: Connection) -> None:
         self._connection = connection
+        # redis-py would connect again by itself, without the subscriptions.
+        self._is_open = True
 
     def send(self, *args: Any) -> None:
         """Send one command; its reply arrives among the messages.
 
         Raises:
-            RedisUnavailable: The connection broke.
+            RedisUnavailable: The connection broke; it is closed.
         """
+        self._check_open()
         try:
             connection = self._connection
             connection.send_packed_command(connection.pack_command(*args), check_health=False)
         except CLIENT_ERRORS as error:
             self.close()
             raise translate(error, args[0]) from error
+        except BaseException:
+            self.close()
+            raise
 
     def read(self, timeout: float) -> list[Any] | None:
         """Return the next message or confirmation as the server sent it, None after ``timeout``.
@@ -234,8 +242,9 @@ class Feed:
 
         Raises:
             RedisUnavailable: The connection broke; it is closed.
-            RedisRejected: The server refused a subscription.
+            RedisRejected: The server refused a subscription; the connection is closed.
         """
+        self._check_open()
         try:
             if not self._connection.can_read(timeout):
                 return None
@@ -248,13 +257,15 @@ class Feed:
             raise
         if isinstance(reply, list):
             return reply
-        # Before the first subscription a PING is answered with a plain string.
-        return [b"pong", reply if isinstance(reply, bytes) else str(reply).encode()]
+        # Without a subscription a PING is answered by a plain string.
+        return [b"pong", reply]
 
     def close(self) -> None:
         """Close the socket; safe to repeat."""
-        try:
+        self._is_open = False
+        with suppress(*CLIENT_ERRORS):
             self._connection.disconnect()
-        except CLIENT_ERRORS:
-            # The peer is gone already.
-            return
+
+    def _check_open(self) -> None:
+        if not self._is_open:
+            raise RedisUnavailable("the subscription's connection is closed")

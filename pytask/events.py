@@ -1,0 +1,251 @@
+"""Listening to channels, on a connection that is kept honest.
+
+Identity: one subscription has one connection and one owner, the greenlet or thread that calls
+:meth:`Subscription.get`. Authority: none. A message is a hint; what it announces is also in
+Redis, and whoever listens reads it there after every gap. ``generation`` tells when there was
+one. Failure: a TCP connection whose peer vanished reports nothing for minutes, so the owner
+sends its own pings, and a connection that is silent for two of them is replaced; on a cluster by
+one to another node, because the node itself may be gone for good. Nothing is raised for that.
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+from pytask.connection.retry import Patience
+from pytask.exceptions import RedisError, RedisRejected, RedisUnavailable
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Message:
+    """One published message.
+
+    Attributes:
+        channel: Where it was published.
+        pattern: The pattern of ours that matched, None for a channel we named.
+        data: What was published.
+    """
+
+    channel: str
+    pattern: str | None
+    data: bytes
+
+
+class _Feed(Protocol):
+    def send(self, *args: Any) -> None: ...
+
+    def read(self, timeout: float) -> list[Any] | None: ...
+
+    def close(self) -> None: ...
+
+
+class _Link(Protocol):
+    def pubsub(self) -> _Feed: ...
+
+
+class Subscription:
+    """Channels and patterns that stay subscribed while Redis comes and goes.
+
+    It belongs to one greenlet or thread: all methods are called there. It connects at the first
+    :meth:`get` and does its own upkeep inside of it, so :meth:`get` is called at least every
+    ``ping_interval``.
+
+    Attributes:
+        generation: Rises by one each time everything asked for is (again) subscribed. Messages
+            before that are lost; read the truth after each rise.
+    """
+
+    def __init__(
+        self,
+        link: _Link,
+        *,
+        channels: Iterable[str] = (),
+        patterns: Iterable[str] = (),
+        ping_interval: float = 1.0,
+    ) -> None:
+        """Remember what to subscribe; nothing is connected yet.
+
+        Args:
+            link: Opens the connection.
+            channels: Channels by name.
+            patterns: Channels by pattern.
+            ping_interval: Seconds between pings; a dead connection is noticed within two.
+        """
+        self.generation = 0
+        self._link = link
+        self._channels = dict.fromkeys(channels)
+        self._patterns = dict.fromkeys(patterns)
+        self._ping_interval = ping_interval
+        self._patience = Patience(None)
+        self._feed: _Feed | None = None
+        self._is_closed = False
+        self._unconfirmed = 0
+        self._attempt = 0
+        self._retry_at = 0.0
+        self._pinged_at = 0.0
+        self._has_ping_out = False
+
+    @property
+    def ready(self) -> bool:
+        """Whether everything asked for is subscribed at present."""
+        return self._feed is not None and self._unconfirmed == 0 and self.generation > 0
+
+    def wait_ready(self, timeout: float) -> bool:
+        """Subscribe and wait for the confirmation; messages that arrive meanwhile are dropped.
+
+        Args:
+            timeout: Seconds to wait.
+
+        Returns:
+            Whether everything asked for is subscribed.
+        """
+        deadline = time.monotonic() + timeout
+        while not self.ready and time.monotonic() < deadline and not self._is_closed:
+            self._step(min(deadline, time.monotonic() + self._ping_interval), until_ready=True)
+        return self.ready
+
+    def subscribe(self, *channels: str) -> None:
+        """Add channels; ``generation`` rises when the server has confirmed them."""
+        new = [channel for channel in channels if channel not in self._channels]
+        self._channels.update(dict.fromkeys(new))
+        if new:
+            self._unconfirmed += len(new) if self._tell("SUBSCRIBE", new) else 0
+
+    def unsubscribe(self, *channels: str) -> None:
+        """Remove channels; messages on the way may still arrive."""
+        known = [channel for channel in channels if channel in self._channels]
+        for channel in known:
+            del self._channels[channel]
+        if known:
+            self._tell("UNSUBSCRIBE", known)
+
+    def get(self, timeout: float) -> Message | None:
+        """Return the next message.
+
+        Connection trouble is not reported; the subscription is rebuilt in here, which may take
+        the link's connect time-out longer than ``timeout``.
+
+        Args:
+            timeout: Seconds to wait; 0 returns only what has arrived.
+
+        Returns:
+            The message, or None when there was none in time or the subscription is closed.
+        """
+        return self._step(time.monotonic() + timeout)
+
+    def close(self) -> None:
+        """Close the connection; :meth:`get` returns None from now on."""
+        self._is_closed = True
+        self._drop_feed()
+
+    def _step(self, deadline: float, until_ready: bool = False) -> Message | None:
+        while not self._is_closed:
+            try:
+                feed = self._connected(deadline)
+                reply = feed.read(self._time_to_read(deadline)) if feed is not None else None
+                if feed is not None and reply is None:
+                    self._keep_honest(feed)
+            except RedisError as error:
+                self._lost(error)
+                reply = None
+            except BaseException:
+                # Killed or timed out between two bytes of a message.
+                self._drop_feed()
+                raise
+            message = self._take(reply) if reply is not None else None
+            if message is not None:
+                return message
+            if until_ready and self.ready:
+                return None
+            if reply is None and time.monotonic() >= deadline:
+                return None
+        return None
+
+    def _connected(self, deadline: float) -> _Feed | None:
+        """Return the connection; None when there is none and it is not time to try again."""
+        if self._feed is not None:
+            return self._feed
+        now = time.monotonic()
+        nothing_to_hear = not self._channels and not self._patterns
+        if nothing_to_hear or now < self._retry_at:
+            until = deadline if nothing_to_hear else min(deadline, self._retry_at)
+            time.sleep(max(0.0, until - now))
+            if nothing_to_hear or time.monotonic() < self._retry_at:
+                return None
+        feed = self._feed = self._link.pubsub()
+        self._unconfirmed = len(self._channels) + len(self._patterns)
+        self._pinged_at = time.monotonic()
+        self._has_ping_out = False
+        if self._channels:
+            feed.send("SUBSCRIBE", *self._channels)
+        if self._patterns:
+            feed.send("PSUBSCRIBE", *self._patterns)
+        return feed
+
+    def _time_to_read(self, deadline: float) -> float:
+        upkeep_at = self._pinged_at + self._ping_interval
+        return max(0.0, min(deadline, upkeep_at) - time.monotonic())
+
+    def _keep_honest(self, feed: _Feed) -> None:
+        """Send a ping when one is due; give up a connection that answers none.
+
+        Called only when nothing could be read, so an owner that was busy for long does not take
+        its own delay for silence of the server.
+        """
+        now = time.monotonic()
+        if now < self._pinged_at + self._ping_interval:
+            return
+        if self._has_ping_out:
+            raise RedisUnavailable(f"no answer to a ping for {now - self._pinged_at:.1f} s")
+        feed.send("PING", "pytask")
+        self._pinged_at = now
+        self._has_ping_out = True
+
+    def _take(self, reply: list[Any]) -> Message | None:
+        self._has_ping_out = False
+        kind = reply[0]
+        if kind == b"message":
+            return Message(reply[1].decode("utf-8", "replace"), None, reply[2])
+        if kind == b"pmessage":
+            channel = reply[2].decode("utf-8", "replace")
+            return Message(channel, reply[1].decode("utf-8", "replace"), reply[3])
+        if kind in (b"subscribe", b"psubscribe") and self._unconfirmed:
+            self._unconfirmed -= 1
+            if self._unconfirmed == 0:
+                self.generation += 1
+                self._attempt = 0
+        return None
+
+    def _tell(self, command: str, channels: list[str]) -> bool:
+        """Send a change over a connection that is up; a new connection sends the whole list."""
+        if self._feed is None:
+            return False
+        try:
+            self._feed.send(command, *channels)
+        except RedisError as error:
+            self._lost(error)
+            return False
+        return True
+
+    def _lost(self, error: RedisError) -> None:
+        self._drop_feed()
+        # The first attempt comes at once: on a cluster it goes to another node.
+        pause = self._patience.pause(self._attempt - 1) if self._attempt else 0.0
+        self._retry_at = time.monotonic() + pause
+        level = logging.DEBUG if self._attempt else logging.WARNING
+        if isinstance(error, RedisRejected):
+            level = logging.ERROR
+        logger.log(level, "subscription lost: %s; subscribing again in %.1f s", error, pause)
+        self._attempt += 1
+
+    def _drop_feed(self) -> None:
+        feed, self._feed = self._feed, None
+        self._unconfirmed = 0
+        if feed is not None:
+            feed.close()
