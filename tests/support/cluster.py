@@ -14,6 +14,7 @@ from typing import Any, Self
 
 from .clients import cluster_client
 from .ports import free_port, release_port
+from .proxy import Proxy
 from .servers import Server
 from .waiting import wait_until
 
@@ -67,6 +68,7 @@ class Cluster:
         replicas: Replicas of each master.
         kind: ``valkey`` or ``redis``.
         node_timeout: Milliseconds until a silent node is held for dead.
+        proxied: Let every node announce a proxy in front of it, see ``proxy_of``.
         options: Directives for every node.
     """
 
@@ -77,8 +79,11 @@ class Cluster:
         *,
         kind: str = "valkey",
         node_timeout: int = 2000,
+        proxied: bool = False,
         **options: Any,
     ):
+        self._proxied = proxied
+        self._proxies: dict[Server, Proxy] = {}
         self._masters = masters
         # One slot of each master, by port, as of the last agreement: tells its successor.
         self._anchors: dict[int, int] = {}
@@ -120,6 +125,9 @@ class Cluster:
         with ExitStack() as undo:
             undo.callback(self.close)
             for node in self.nodes:
+                if self._proxied:
+                    self._proxies[node] = Proxy(node.address)
+                    node.add_option("cluster-announce-port", self._proxies[node].port)
                 node.launch()
             for node in self.nodes:
                 node.wait_ready()
@@ -150,8 +158,8 @@ class Cluster:
 
     def close(self) -> None:
         """Kill every node and remove what it wrote."""
-        for node in self.nodes:
-            node.close()
+        for one in [*self._proxies.values(), *self.nodes]:
+            one.close()
         for port in self._bus:
             release_port(port)
 
@@ -159,8 +167,8 @@ class Cluster:
 
     @property
     def addresses(self) -> list[tuple[str, int]]:
-        """Host and port of every node."""
-        return [node.address for node in self.nodes]
+        """Host and port of every node, or of the proxies in front of them."""
+        return [self._proxies.get(node, node).address for node in self.nodes]
 
     @property
     def url(self) -> str:
@@ -170,6 +178,14 @@ class Cluster:
     def client(self, **options: Any) -> Any:
         """Make a cluster client that decodes replies."""
         return cluster_client(self.addresses, **options)
+
+    def proxy_of(self, node: Server) -> Proxy:
+        """Return the proxy of a node; clients and replicas pass it, the cluster bus does not."""
+        return self._proxies[node]
+
+    def _port(self, node: Server) -> int:
+        """The port by which other nodes know this one."""
+        return self._proxies.get(node, node).port
 
     def alive(self) -> list[Server]:
         """Nodes that answer now."""
@@ -190,9 +206,9 @@ class Cluster:
     def replicas_of(self, master: Server) -> list[Server]:
         """Living replicas of a master that may itself be dead."""
         views = self.view(self.alive()[0])
-        ids = {one.node_id for one in views if one.port == master.port}
+        ids = {one.node_id for one in views if one.port == self._port(master)}
         ports = {one.port for one in views if one.master_id in ids}
-        return [node for node in self.alive() if node.port in ports]
+        return [node for node in self.alive() if self._port(node) in ports]
 
     def owner_of(self, key: str | int) -> Server:
         """Return the master of a key or of a slot number."""
@@ -203,19 +219,19 @@ class Cluster:
         raise LookupError(f"nobody serves slot {slot}")
 
     def _own_view(self, node: Server) -> NodeView:
-        return next(one for one in self.view(node) if one.port == node.port)
+        return next(one for one in self.view(node) if one.port == self._port(node))
 
     # Waiting
 
     def wait_agreement(self, timeout: float = 30.0) -> None:
         """Wait until all living nodes see the same healthy cluster and replicas are in sync."""
         wait_until(self._agrees, timeout, "all nodes agree", interval=0.05)
-        own = [(node.port, self._own_view(node).slots) for node in self.alive()]
+        own = [(self._port(node), self._own_view(node).slots) for node in self.alive()]
         self._anchors = {port: slots[0][0] for port, slots in own if slots}
 
     def _agrees(self) -> bool:
         alive = self.alive()
-        ports = {node.port for node in alive}
+        ports = {self._port(node) for node in alive}
         opinions = set()
         for node in alive:
             if "cluster_state:ok" not in node.command("CLUSTER", "INFO"):
@@ -245,8 +261,8 @@ class Cluster:
         Returns:
             The new master.
         """
-        slot = self._anchors[old.port]
-        others = {node.port: node for node in self.nodes if node is not old}
+        slot = self._anchors[self._port(old)]
+        others = {self._port(node): node for node in self.nodes if node is not old}
 
         def successor() -> Server | None:
             for one in self.view(next(node for node in others.values() if node.answers())):

@@ -83,15 +83,18 @@ class Connection:
         self._client_reader, self._client_writer = reader, writer
         self._waiting: deque[bytes] = deque()
         self._upstream: asyncio.StreamWriter | None = None
+        # Set once a replica asks for the data set: what follows is no RESP.
+        self._is_replication = False
 
     async def run(self) -> None:
         """Move messages both ways until either side closes."""
         pumps: list[asyncio.Task[None]] = []
         try:
             reader, self._upstream = await asyncio.open_connection(*self._proxy.target)
+            client, server = self._client_writer, self._upstream
             pumps = [
-                asyncio.create_task(self._pump(self._client_reader, self._request)),
-                asyncio.create_task(self._pump(reader, self._reply)),
+                asyncio.create_task(self._pump(self._client_reader, server, self._request)),
+                asyncio.create_task(self._pump(reader, client, self._reply)),
             ]
             await asyncio.wait(pumps, return_when=asyncio.FIRST_COMPLETED)
         except OSError:
@@ -101,12 +104,21 @@ class Connection:
                 pump.cancel()
             self.close()
 
-    async def _pump(self, reader: asyncio.StreamReader, handle: Callable[[bytes], Any]) -> None:
+    async def _pump(
+        self,
+        reader: asyncio.StreamReader,
+        writer: asyncio.StreamWriter,
+        handle: Callable[[bytes], Any],
+    ) -> None:
         splitter = Splitter()
         try:
             while data := await reader.read(65536):
-                for message in splitter.feed(data):
-                    await handle(message)
+                if not self._is_replication:
+                    for message in splitter.feed(data):
+                        await handle(message)
+                elif self._proxy.mode.name != "hole":
+                    writer.write(data)
+                    await writer.drain()
         except OSError:
             pass
 
@@ -117,6 +129,7 @@ class Connection:
             counts["dropped"] += 1
             return
         self._waiting.append(message)
+        self._is_replication = b"\r\nPSYNC\r\n" in message
         assert self._upstream is not None
         self._upstream.write(message)
         await self._upstream.drain()

@@ -104,6 +104,10 @@ class Server:
 
     # Life cycle
 
+    def add_option(self, name: str, value: Any) -> None:
+        """Add a directive for the next start."""
+        self._command += [f"--{name}", str(value)]
+
     def launch(self) -> None:
         """Start the process without waiting for it."""
         assert self.process is None or self.process.poll() is not None, f"{self!r} runs already"

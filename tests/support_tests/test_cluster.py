@@ -1,5 +1,7 @@
 """Clusters of ours form, fail over and migrate slots as tests rely on."""
 
+import contextlib
+
 import pytest
 import redis
 
@@ -39,3 +41,17 @@ def test_a_cluster_survives_its_masters(disposable_cluster):
     replica.kill()
     assert cluster.wait_promoted(replica) is target
     assert client.get("key") == "value"
+
+
+def test_traffic_of_one_node_can_be_disturbed(disposable_cluster):
+    cluster = disposable_cluster(masters=3, replicas=1, proxied=True)
+    client = cluster.client(socket_timeout=0.3)
+    assert client.set("key", "value")
+
+    gate = cluster.proxy_of(cluster.owner_of("key"))
+    gate.cut_on_reply(request=b"APPEND")
+    with contextlib.suppress(redis.RedisError):  # redis-py may send it again on its own
+        client.append("key", "+")
+
+    assert gate.counts["cut"] == 1
+    assert cluster.owner_of("key").command("GET", "key").startswith("value+")
