@@ -27,6 +27,7 @@ three keys of the whole fleet carry ``{fleet}``. Channels are no keys and carry 
 from __future__ import annotations
 
 import re
+from typing import NamedTuple
 from zlib import crc32
 
 from .exceptions import ConfigurationError
@@ -54,6 +55,14 @@ def check_queue_name(queue: str) -> str:
             f"queue name {queue!r} is not usable: 1 to 64 letters, digits, '_', '.' or '-'"
         )
     return queue
+
+
+class ClaimList(NamedTuple):
+    """Whose claim list a key is, and which queue its IDs came from."""
+
+    partition: int
+    queue: str
+    worker: str
 
 
 class PartitionKeys:
@@ -175,6 +184,17 @@ class Keys:
             if not brace or tag != f"{{{self.partition_of(rest)}":
                 return None
         return rest
+
+    def owner_of_claim_list(self, key: str) -> ClaimList | None:
+        """Return what a key says if it is a claim list of ours, of a worker or of a Cleanup."""
+        for names in self.partitions:
+            for base in (names.new_queue(), names.end_queue):
+                rest = key.removeprefix(base)
+                queue, found, worker = rest.partition(":claim:")
+                if rest == key or not found or not worker or (queue and queue[0] != ":"):
+                    continue
+                return ClaimList(names.number, queue[1:] or DEFAULT_QUEUE, worker)
+        return None
 
     def worker(self, worker: str) -> str:
         return self.worker_prefix + worker

@@ -12,6 +12,7 @@ A record is the Redis hash of a task. Its fields, all text::
     expires                               unix seconds; not started by then: REVOKED
     eid done_run                          who enqueued and who finished it, to answer repeats
     unqueue end_entry                     list entries that outlived their reason (stop, restart)
+    end_claim                             the worker whose Cleanup deals with its end
     history                               one line per lost worker, for the dead letter
 
 A record written by hand with only ``task`` and ``data`` is complete.

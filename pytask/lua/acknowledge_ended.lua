@@ -45,6 +45,7 @@ for i = 1, #codes do
     if states[i] == 'SUCCESS' or ARGV[1] ~= '1' then
       redis.call('DEL', KEYS[3 + i])
     else
+      redis.call('HDEL', KEYS[3 + i], 'end_claim')
       redis.call('ZADD', KEYS[3], at, id)
     end
   end

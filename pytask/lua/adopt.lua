@@ -8,9 +8,9 @@
 --
 -- KEYS[1] record (hash)  KEYS[2] default new queue (list)  KEYS[3] delayed (zset)
 -- KEYS[4] end queue (list)  KEYS[5] tasks (set)  KEYS[6] failed (zset)
--- ARGV[1] id
+-- ARGV[1] id  ARGV[2] '1' to look only and write nothing
 --
--- Returns  1 put back
+-- Returns  1 put back, or an orphan
 --          0 no such task
 --         -1 it is where it belongs
 --         -3 the record's key holds another type
@@ -19,7 +19,7 @@
 --- @include "read_record"
 --- @include "queue_key"
 
-local record = read_record(KEYS[1], 'state', 'queue', 'cleanup')
+local record = read_record(KEYS[1], 'state', 'queue', 'end_claim')
 if not record then return -3 end
 local queue = queue_key(KEYS[2], record[2])
 local wrong = wrong_type(queue, 'list', KEYS[3], 'zset', KEYS[4], 'list', KEYS[5], 'set',
@@ -27,18 +27,23 @@ local wrong = wrong_type(queue, 'list', KEYS[3], 'zset', KEYS[4], 'list', KEYS[5
 if wrong then return wrong end
 
 local id, state = ARGV[1], record[1]
+local look = ARGV[2] == '1'
 if not state then return 0 end
 if redis.call('SISMEMBER', KEYS[5], id) == 1 then return -1 end
 if state == 'WAIT' or state == 'RETRY' then
   if redis.call('ZSCORE', KEYS[3], id) or redis.call('LPOS', queue, id) then return -1 end
-  redis.call('RPUSH', queue, id)
+  if not look then redis.call('RPUSH', queue, id) end
   return 1
 end
 if state == 'RUNNING' or state == 'STOPPED' then
-  redis.call('SADD', KEYS[5], id)
+  if not look then redis.call('SADD', KEYS[5], id) end
   return 1
 end
-if redis.call('ZSCORE', KEYS[6], id) or redis.call('LPOS', KEYS[4], id) then return -1 end
-redis.call('HSET', KEYS[1], 'end_entry', '1')
-redis.call('LPUSH', KEYS[4], id)
+if record[3] or redis.call('ZSCORE', KEYS[6], id) or redis.call('LPOS', KEYS[4], id) then
+  return -1
+end
+if not look then
+  redis.call('HSET', KEYS[1], 'end_entry', '1')
+  redis.call('LPUSH', KEYS[4], id)
+end
 return 1

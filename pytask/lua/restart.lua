@@ -36,7 +36,8 @@ if not allowed then return -1 end
 if state == 'WAIT' or state == 'RETRY' or state == 'RUNNING' then return -4 end
 
 redis.call('HSET', KEYS[1], 'state', 'WAIT', 'eid', ARGV[2], 'last_update', stamp(now()))
-redis.call('HDEL', KEYS[1], 'output', 'ended', 'reaps', 'history', 'control', 'unqueue', 'expires')
+redis.call('HDEL', KEYS[1], 'output', 'ended', 'reaps', 'history', 'control', 'unqueue', 'expires',
+  'end_claim')
 redis.call('SREM', KEYS[2], ARGV[1])
 redis.call('ZREM', KEYS[4], ARGV[1])
 if not record[4] then redis.call('LPUSH', queue, ARGV[1]) end

@@ -4,7 +4,7 @@
 -- them, so that a repeated call, or a Cleanup that takes over, gets the same ones again.
 --
 -- KEYS[1] end queue (list)  KEYS[2] claim list (list)
--- ARGV[1] prefix of records  ARGV[2] most tasks to take
+-- ARGV[1] prefix of records  ARGV[2] most tasks to take  ARGV[3] worker the Cleanup runs on
 --
 -- Returns for each task: id, its record as a list of fields and values
 --
@@ -51,6 +51,7 @@ end
 local reply = {}
 for _, item in ipairs(taken) do
   redis.call('HDEL', item[2], 'end_entry')
+  redis.call('HSET', item[2], 'end_claim', ARGV[3])
   table.insert(reply, item[1])
   table.insert(reply, redis.call('HGETALL', item[2]))
 end

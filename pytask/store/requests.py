@@ -6,7 +6,7 @@ from collections import defaultdict
 from collections.abc import Iterable, Sequence
 
 from ..keys import DEFAULT_QUEUE
-from ..records import NewTask, new_request_id
+from ..records import NewTask, new_request_id, to_json
 from ..states import Code, State
 from .calls import Argument, Calls, chunks, codes
 
@@ -121,8 +121,15 @@ class Requests(Calls):
         ]
         return Code(self._run("remove", keys, [task_id, "1" if force else ""]))
 
-    def publish(self, task_id: str, message: bytes) -> None:
-        """Send a message to whoever watches the task; nobody may."""
+    def publish(self, task_id: str, event: str, data: bytes = b"null") -> None:
+        """Tell whoever watches the task; perhaps nobody does.
+
+        Args:
+            task_id: The task.
+            event: Name of the event.
+            data: JSON.
+        """
+        message = b'{"event":' + to_json(event) + b',"data":' + data + b"}"
         self._command("PUBLISH", self.keys.events_channel(task_id), message)
 
     def write_fields(self, task_id: str, values: dict[str, str]) -> None:

@@ -104,10 +104,14 @@ class Upkeep(Calls):
         texts = [to_text(value) for value in reply]
         return Sweep(int(texts[0]), list(zip(texts[1::2], texts[2::2], strict=True)))
 
-    def adopt(self, task_id: str) -> Code:
-        """Put a suspected orphan back where its state says it belongs.
+    def adopt(self, task_id: str, only_look: bool = False) -> Code:
+        """Put an orphan, whose ID is in no list, back where its state says it belongs.
 
-        Reads whole lists: for suspects only.
+        Reads whole lists: for a few suspects only.
+
+        Args:
+            task_id: The suspect.
+            only_look: Write nothing, only say whether it is an orphan.
 
         Returns:
             ``OK``, ``WRONG_STATE`` (it is no orphan), ``MISSING`` or ``BAD_TYPE``.
@@ -121,7 +125,7 @@ class Upkeep(Calls):
             names.tasks,
             names.failed,
         ]
-        return Code(self._run("adopt", keys, [task_id]))
+        return Code(self._run("adopt", keys, [task_id, "1" if only_look else ""]))
 
     def wait_for_ended(self, partition: int, worker: str, seconds: float) -> bool:
         """Block until a task has ended; its ID is moved to the worker's claim list.
@@ -138,7 +142,7 @@ class Upkeep(Calls):
         """Take ended tasks with their records, those taken before and not acknowledged first."""
         names = self._partition(partition)
         keys = [names.end_queue, names.end_claim(worker)]
-        reply = self._run("take_ended", keys, [names.record_prefix, limit])
+        reply = self._run("take_ended", keys, [names.record_prefix, limit, worker])
         ended = []
         for at in range(0, len(reply), 2):
             record = fields(reply[at + 1])
@@ -163,6 +167,20 @@ class Upkeep(Calls):
         for item in ended:
             args += (item.task_id, item.done_run)
         return codes(self._run("acknowledge_ended", keys, args))
+
+    def return_ended(self, partition: int, worker: str, task_ids: Sequence[str]) -> int:
+        """Put ended tasks that could not be dealt with behind all others in the end queue.
+
+        Returns:
+            How many were put back; those no longer held, or without a record, are not.
+        """
+        if not task_ids:
+            return 0
+        names = self._partition(partition)
+        keys = [names.end_queue, names.end_claim(worker)]
+        keys += [names.record(task_id) for task_id in task_ids]
+        returned: int = self._run("return_ended", keys, task_ids)
+        return returned
 
     def forget_failed(self, partition: int, keep_failed: float, limit: int = 500) -> int:
         """Delete failures kept for longer than ``keep_failed`` seconds.

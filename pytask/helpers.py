@@ -1,0 +1,407 @@
+"""What other services, scripts and tasks use to start, control and look at tasks.
+
+Works with and without gevent's monkey-patching, in threads and greenlets, and connects when it is
+first used.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, overload
+
+from .connection import Connector, connect
+from .exceptions import InvalidTask, PyTaskException, TaskNotFound, WrongKeyType
+from .future import TaskFuture
+from .keys import DEFAULT_QUEUE, Keys, check_queue_name
+from .loops import run_loop
+from .records import NewTask, check_task_id, encode_data, new_task_id, to_json
+from .settings import Settings
+from .states import Code, State
+from .store import Store
+
+__all__ = ["PyTaskHelpers", "run_loop"]
+
+_OPTIONS_OF_A_TASK = frozenset({"task", "data", "task_id", "cleanup", "queue", "delay", "expires"})
+
+#: A pair of name and data, or a mapping with "task" and the options of ``submit``.
+TaskRequest = Mapping[str, Any] | tuple[str, Mapping[str, Any]]
+
+
+class PyTaskHelpers:
+    """Start, control and inspect tasks.
+
+    Every :class:`pytask.PyTask` has one as ``helpers``, and so has every running task.
+
+    Args:
+        redis_instance: Where Redis is; everything :class:`pytask.PyTask` accepts.
+        task_set: Name of the task set.
+        task_prefix: What precedes an ID in the name of its record and channels.
+        new_queue: Name of the default new queue.
+        end_queue: Name of the end queue.
+        **options: Further options of :class:`pytask.settings.Settings`.
+
+    Raises:
+        ConfigurationError: The address or an option cannot be used.
+
+    All methods raise :class:`~pytask.exceptions.RedisUnavailable` when Redis did not answer within
+    ``redis_patience``; the request may or may not have been carried out, and can be repeated.
+    """
+
+    def __init__(
+        self,
+        redis_instance: Any,
+        task_set: str = "tasks",
+        task_prefix: str = "task-",
+        new_queue: str = "new-task",
+        end_queue: str = "end-task",
+        **options: Any,
+    ) -> None:
+        names = {
+            "task_set": task_set,
+            "task_prefix": task_prefix,
+            "new_queue": new_queue,
+            "end_queue": end_queue,
+        }
+        self._set_up(connect(redis_instance), Settings.of({**names, **options}))
+
+    @classmethod
+    def of(cls, connector: Connector, settings: Settings) -> PyTaskHelpers:
+        """Build helpers on an address that was read already."""
+        helpers = cls.__new__(cls)
+        helpers._set_up(connector, settings)
+        return helpers
+
+    def _set_up(self, connector: Connector, settings: Settings) -> None:
+        self.connector = connector
+        self.settings = settings
+        self.keys = Keys(
+            settings.task_set,
+            settings.task_prefix,
+            settings.new_queue,
+            settings.end_queue,
+            settings.partitions if connector.is_cluster else 1,
+            tagged=connector.is_cluster,
+        )
+        self._store: Store | None = None
+        self._lock = threading.Lock()
+
+    @property
+    def redis(self) -> Any:
+        """The Redis client that was given, or one made from the address."""
+        return self.connector.user_client
+
+    @property
+    def store(self) -> Store:
+        """The store behind these helpers, for what they do not offer.
+
+        Raises:
+            PartitionMismatch: The data in Redis were written with another number of partitions.
+        """
+        if self._store is None:
+            store = Store(self.connector.link(), self.keys, self.settings)
+            if self.keys.tagged:
+                store.agree_partitions()
+            with self._lock:
+                self._store = self._store or store
+        return self._store
+
+    # Starting
+
+    def start_task(
+        self, task_name: str, task_id: str | None = None, cleanup: bool = True, **task_data: Any
+    ) -> str:
+        """Start a task, unless one of that ID is waiting or running.
+
+        Data whose names clash with ``task_id`` or ``cleanup`` go through :meth:`submit`.
+
+        Args:
+            task_name: ``NAME`` of the task class.
+            task_id: Its ID; a random one if not given.
+            cleanup: False keeps the record after the end, out of reach of Cleanup.
+            **task_data: What the task's ``__init__`` is given.
+
+        Returns:
+            The task ID.
+
+        Raises:
+            InvalidTask: The ID, the name or the data cannot be stored.
+            RedisRefused: Redis is full.
+            WrongKeyType: The task's key holds another type.
+        """
+        task = self._new_task(task_name, task_data, task_id=task_id, cleanup=cleanup)
+        self._enqueue([task])
+        return task.task_id
+
+    def submit(
+        self,
+        task_name: str,
+        data: Mapping[str, Any] | None = None,
+        *,
+        task_id: str | None = None,
+        cleanup: bool = True,
+        queue: str = DEFAULT_QUEUE,
+        delay: float = 0.0,
+        expires: float = 0.0,
+        watch: bool = False,
+    ) -> TaskFuture:
+        """Start a task and return a handle on it.
+
+        Args:
+            task_name: ``NAME`` of the task class.
+            data: What the task's ``__init__`` is given.
+            task_id: Its ID; a random one if not given.
+            cleanup: False keeps the record after the end, out of reach of Cleanup.
+            queue: The queue it waits in.
+            delay: Seconds until it may start.
+            expires: Seconds after which it is not started any more but REVOKED; 0: never.
+            watch: Begin to listen before the task is started, so that even a task that ends and
+                is cleaned up at once can be waited for.
+
+        Raises:
+            InvalidTask: The ID, the name or the data cannot be stored.
+            RedisRefused: Redis is full.
+            WrongKeyType: The task's key holds another type.
+        """
+        task = self._new_task(
+            task_name,
+            data or {},
+            task_id=task_id,
+            cleanup=cleanup,
+            queue=queue,
+            delay=delay,
+            expires=expires,
+        )
+        future = TaskFuture(self, task.task_id)
+        if watch:
+            future.watch()
+        self._enqueue([task])
+        return future
+
+    def start_tasks(
+        self, tasks: Iterable[Mapping[str, Any] | tuple[str, Mapping[str, Any]]]
+    ) -> list[str]:
+        """Start many tasks with few round-trips.
+
+        Args:
+            tasks: For each a pair of name and data, or a mapping with ``task`` and any of ``data``,
+                ``task_id``, ``cleanup``, ``queue``, ``delay`` and ``expires`` (see :meth:`submit`).
+
+        Returns:
+            The task IDs, in the order given.
+
+        Raises:
+            InvalidTask: One of them cannot be stored; none was started.
+            RedisRefused: Redis became full; the tasks before that were started, and starting all
+                again under the same IDs starts the rest.
+            WrongKeyType: The key of a task holds another type; all others were started.
+        """
+        new = [self._read_request(task) for task in tasks]
+        self._enqueue(new)
+        return [task.task_id for task in new]
+
+    def _read_request(self, request: TaskRequest) -> NewTask:
+        if isinstance(request, Mapping):
+            unknown = set(request) - _OPTIONS_OF_A_TASK
+            if unknown or "task" not in request:
+                raise InvalidTask(
+                    f"task request {dict(request)!r}: 'task' is needed, and allowed are "
+                    f"{', '.join(sorted(_OPTIONS_OF_A_TASK))}"
+                )
+            options = dict(request)
+            return self._new_task(options.pop("task"), options.pop("data", None) or {}, **options)
+        try:
+            task_name, data = request
+        except (TypeError, ValueError):
+            raise InvalidTask(
+                f"task request {request!r}: a pair of name and data, or a mapping, is needed"
+            ) from None
+        return self._new_task(task_name, data)
+
+    def _new_task(
+        self,
+        task_name: str,
+        data: Mapping[str, Any],
+        *,
+        task_id: str | None = None,
+        cleanup: bool = True,
+        queue: str = DEFAULT_QUEUE,
+        delay: float = 0.0,
+        expires: float = 0.0,
+    ) -> NewTask:
+        if not isinstance(task_name, str) or not task_name:
+            raise InvalidTask(f"task name {task_name!r}: the NAME of a task class is needed")
+        if not isinstance(data, Mapping):
+            raise InvalidTask(f"data of a {task_name!r} task is no mapping: {data!r}")
+        task_id = new_task_id() if task_id is None else check_task_id(task_id)
+        encoded = encode_data(task_name, data, self.settings.max_data_bytes)
+        if queue != DEFAULT_QUEUE:
+            check_queue_name(queue)
+        for option, seconds in (("delay", delay), ("expires", expires)):
+            if not 0 <= seconds < 1e10:
+                raise InvalidTask(f"{option}={seconds!r} of task {task_id}: seconds from now")
+        return NewTask(task_id, task_name, encoded, queue, cleanup, delay, expires)
+
+    def _enqueue(self, tasks: Sequence[NewTask]) -> None:
+        for task, code in zip(tasks, self.store.enqueue(tasks), strict=True):
+            if code is Code.BAD_TYPE:
+                raise _wrong_type(self.keys, task.task_id)
+
+    # Control
+
+    def stop_task(self, task_id: str) -> bool:
+        """Stop a task: at once if it waits, through its worker if it runs.
+
+        Returns:
+            Whether there was something to stop; false when it has ended.
+
+        Raises:
+            TaskNotFound: There is no record of it.
+        """
+        return self._done(task_id, self.store.stop(task_id))
+
+    def reload_task(self, task_id: str) -> bool:
+        """Have a running task stopped and started anew with the data its record holds now.
+
+        Returns:
+            Whether it runs; false otherwise, its next start reads the data anyway.
+
+        Raises:
+            TaskNotFound: There is no record of it.
+        """
+        return self._done(task_id, self.store.reload(task_id))
+
+    def restart_task(self, task_id: str) -> bool:
+        """Put a stopped or ended task back on its queue; one that waits or runs is left alone.
+
+        Returns:
+            True; the task waits or runs now.
+
+        Raises:
+            TaskNotFound: There is no record of it.
+        """
+        return self._done(task_id, self.store.restart(task_id))
+
+    def restart_if_state(self, task_id: str, states: Iterable[str] | str) -> bool:
+        """Put a task back on its queue if it is in one of these states.
+
+        Args:
+            task_id: The task.
+            states: Names of states, or one name.
+
+        Returns:
+            Whether it was in one of them.
+
+        Raises:
+            ValueError: There is no such state.
+            TaskNotFound: There is no record of it.
+        """
+        names = [states] if isinstance(states, str) else list(states)
+        if not names:
+            return False
+        code = self.store.restart(task_id, [State(name) for name in names])
+        return self._done(task_id, code)
+
+    def remove_task(self, task_id: str, force: bool = False) -> bool:
+        """Forget a task.
+
+        Args:
+            task_id: The task.
+            force: Remove a running one too; its worker then stops it.
+
+        Returns:
+            Whether it was removed; false when it runs, or was not there.
+        """
+        code = self.store.remove(task_id, force)
+        return False if code is Code.MISSING else self._done(task_id, code)
+
+    def _done(self, task_id: str, code: Code) -> bool:
+        if code is Code.MISSING:
+            raise TaskNotFound(f"task {task_id} has no record: it was removed or never started")
+        if code is Code.BAD_TYPE:
+            raise _wrong_type(self.keys, task_id)
+        return code > 0 or code is Code.EXISTS
+
+    # Looking
+
+    def future(self, task_id: str) -> TaskFuture:
+        """Return a handle on a task that was started elsewhere."""
+        return TaskFuture(self, check_task_id(task_id))
+
+    def get_active_task_ids(self) -> list[str]:
+        """Return the IDs in the task set: running, stopped, and ended with ``cleanup=False``."""
+        return list(dict.fromkeys(self.store.iterate_active()))
+
+    def get_new_task_ids(self, queue: str = DEFAULT_QUEUE) -> list[str]:
+        """Return the IDs that wait in a new queue, the next to be taken last."""
+        return list(self.store.iterate_waiting(queue))
+
+    def get_end_task_ids(self) -> list[str]:
+        """Return the IDs that ended and await Cleanup, the next to be taken last."""
+        return list(self.store.iterate_ended())
+
+    @overload
+    def get_task(self, task_id: str, keys: None = None) -> dict[str, str]: ...
+
+    @overload
+    def get_task(self, task_id: str, keys: str) -> str | None: ...
+
+    @overload
+    def get_task(self, task_id: str, keys: list[str] | tuple[str, ...]) -> list[str | None]: ...
+
+    def get_task(
+        self, task_id: str, keys: str | list[str] | tuple[str, ...] | None = None
+    ) -> dict[str, str] | str | list[str | None] | None:
+        """Return the record of a task, one field of it, or several.
+
+        Args:
+            task_id: The task.
+            keys: None for all fields, the name of one, or a list of names.
+
+        Returns:
+            A dict of all fields (empty if there is no record), the value of the one field or None,
+            or the values in the order of the names.
+        """
+        if keys is None:
+            return self.store.read_record(task_id)
+        if isinstance(keys, str):
+            return self.store.read_fields(task_id, [keys])[0]
+        return self.store.read_fields(task_id, keys)
+
+    def set_task(
+        self, task_id: str, data: str | Mapping[str, Any], value: Any | None = None
+    ) -> None:
+        """Write fields of a record as they are; text stays text, anything else becomes JSON.
+
+        For what a task reads at its next start or reload, typically ``data``. The fields by which
+        workers agree (``state``, ``run``, …) are better left to the other methods.
+
+        Args:
+            task_id: The task.
+            data: A mapping of fields, or the name of one.
+            value: The value of the one field.
+
+        Raises:
+            InvalidTask: A value has no JSON form, or a field was named without a value.
+        """
+        check_task_id(task_id)
+        if isinstance(data, str):
+            if value is None:
+                raise InvalidTask(f"field {data!r} of task {task_id}: no value was given")
+            data = {data: value}
+        try:
+            fields = {
+                name: item if isinstance(item, str) else to_json(item).decode()
+                for name, item in data.items()
+            }
+        except (TypeError, ValueError) as error:
+            raise InvalidTask(f"fields of task {task_id} are not JSON: {error}") from None
+        if fields:
+            self.store.write_fields(task_id, fields)
+
+
+def _wrong_type(keys: Keys, task_id: str) -> PyTaskException:
+    return WrongKeyType(
+        f"key {keys.of(task_id).record(task_id)} of task {task_id} holds another type than a hash; "
+        "rename or delete it, or use another task ID"
+    )

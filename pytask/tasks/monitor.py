@@ -1,0 +1,236 @@
+"""Monitor: takes back what dead workers left, and mends what no transition covers.
+
+Identity: any number of Monitors may run; nothing depends on there being one. Authority: each script
+decides on the record and the server's clock, so two Monitors that reap the same task move it once.
+Time: after a stall of Redis, or a pause of the Monitor itself, *every* lease looks old. A Monitor
+therefore reaps only after it has itself seen Redis healthy for long enough that every living worker
+had the chance to send a heartbeat.
+"""
+
+from __future__ import annotations
+
+import logging
+import random
+import threading
+import time
+from collections.abc import Iterator
+from typing import ClassVar
+
+from ..exceptions import InvalidTask, RedisError
+from ..records import WorkerInfo
+from ..settings import Settings
+from ..states import Code
+from ..store import Store
+from ..task import Task
+
+logger = logging.getLogger("pytask.monitor")
+
+#: Seconds between two looks at the worker registry.
+LOOK_INTERVAL = 1.0
+#: A look that comes this much later than due means that Redis, or we, stood still.
+STALL = 2.0
+#: Leases per call, and how many calls one partition gets in a round: bounds what one check costs.
+REAP_BATCH = 200
+#: Elements of lists that the search for orphans may make Redis read per check.
+ORPHAN_BUDGET = 200_000
+
+
+class Witness:
+    """How long Redis has been healthy as far as this process saw, on the monotonic clock."""
+
+    def __init__(self) -> None:
+        self._since: float | None = None
+        self._seen_at = 0.0
+        self._server_time = 0.0
+
+    def saw(self, server_time: float) -> None:
+        """Take note of an answer of Redis."""
+        now = time.monotonic()
+        passed = now - self._seen_at
+        # A clock that jumped makes leases look old or young just as a stall does.
+        jumped = abs((server_time - self._server_time) - passed) > STALL
+        if self._since is None or passed > LOOK_INTERVAL + STALL or jumped:
+            self._since = now
+        self._seen_at = now
+        self._server_time = server_time
+
+    def lost_sight(self) -> None:
+        """Take note that Redis did not answer."""
+        self._since = None
+
+    def healthy_for(self) -> float:
+        return 0.0 if self._since is None else time.monotonic() - self._since
+
+
+class Monitor(Task):
+    """Returns tasks of dead workers to their queues; normally one runs in every worker.
+
+    It looks at the worker registry every second and reaps at once when a worker has died.
+
+    Args:
+        loop_interval: Seconds between two full checks of all leases.
+        task_timeout: Seconds without a heartbeat after which a task is taken back although its
+            worker seems alive.
+    """
+
+    NAME: ClassVar[str] = "pytask/monitor"
+
+    def __init__(self, loop_interval: float = 10, task_timeout: float = 60) -> None:
+        for option, value in (("loop_interval", loop_interval), ("task_timeout", task_timeout)):
+            if not isinstance(value, int | float) or value <= 0:
+                raise InvalidTask(f"{option}={value!r} of {self.NAME}: seconds are needed")
+        self.loop_interval = loop_interval
+        self.task_timeout = task_timeout
+        self._witness = Witness()
+        self._stopping = threading.Event()
+        self._sweeps: dict[int, int] = {}
+        self._records: Iterator[str] | None = None
+        self._suspects: set[str] = set()
+
+    def start(self) -> None:
+        next_check_at = 0.0
+        while not self._stopping.is_set():
+            began_at = time.monotonic()
+            try:
+                self.look_at_workers()
+                if began_at >= next_check_at:
+                    self.check_tasks()
+                    next_check_at = began_at + self.loop_interval
+            except RedisError as error:
+                self._witness.lost_sight()
+                logger.warning("Check failed: %s; the next one is in %s s", error, LOOK_INTERVAL)
+            self._stopping.wait(max(0.0, began_at + LOOK_INTERVAL - time.monotonic()))
+
+    def stop(self) -> None:
+        self._stopping.set()
+
+    @property
+    def _settings(self) -> Settings:
+        settings: Settings = self.helpers.settings
+        return settings
+
+    @property
+    def _store(self) -> Store:
+        # One attempt per look: a repeat after a pause would act on a witness of the past.
+        store: Store = self.helpers.store
+        return store.patient(0)
+
+    def look_at_workers(self) -> list[str]:
+        """Reap what dead workers ran; returns the dead workers that were dealt with."""
+        settings = self._settings
+        server_time, silent = self._store.read_workers(settings.worker_timeout)
+        self._witness.saw(server_time)
+        if not silent or self._witness.healthy_for() < 3 * settings.beat_interval:
+            return []
+        dead = [worker.worker for worker in silent]
+        for partition in self._store.partitions:
+            self._reap(partition, dead)
+        for worker in silent:
+            self._bury(worker)
+        return dead
+
+    def _bury(self, worker: WorkerInfo) -> None:
+        queues = [name for name in worker.details.get("queues", "").split(",") if name]
+        returned = 0
+        for partition in self._store.partitions:
+            returned += self._store.give_back(
+                partition, worker=worker.worker, queues=queues or ["default"], forget=True
+            )
+        if returned:
+            logger.warning("Returned %s unclaimed IDs of worker %s", returned, worker.worker)
+        # A lease may be a little younger than the last beat of its worker, so the worker stays on
+        # the list until all of them are old enough to have been reaped.
+        is_settled = worker.silent_for > 2 * self._settings.worker_timeout + LOOK_INTERVAL
+        if is_settled and self._store.forget_worker(worker.worker) is Code.OK:
+            logger.info("Worker %s is gone; its tasks were taken back", worker.worker)
+
+    def check_tasks(self) -> int:
+        """Check all leases, and mend some of what no transition covers.
+
+        Returns:
+            How many tasks were taken back.
+        """
+        settings = self._settings
+        reaped = 0
+        patience = settings.update_task_interval + 2 * settings.beat_interval
+        if self._witness.healthy_for() >= patience:
+            for partition in self._store.partitions:
+                reaped += self._reap(partition, [])
+        if self._is_my_turn():
+            for partition in self._store.partitions:
+                self._sweep(partition)
+            self._return_stray_claims()
+            self._adopt_orphans()
+        return reaped
+
+    def _is_my_turn(self) -> bool:
+        # Every worker has a Monitor, and one of them sweeping is enough: each does it with a
+        # probability that makes it one per round on average, without having to agree on who.
+        workers = sum(worker.alive for worker in self._store.list_workers())
+        return random.random() * max(1, workers) < 1
+
+    def _reap(self, partition: int, dead: list[str]) -> int:
+        settings = self._settings
+        reaped = skip = 0
+        while True:
+            round_ = self._store.reap(
+                partition,
+                task_timeout=self.task_timeout,
+                worker_timeout=settings.worker_timeout,
+                dead_workers=dead,
+                limit=REAP_BATCH,
+                skip=skip,
+            )
+            for task_id, code in round_.reaped:
+                logger.warning("Task %s lost its worker: %s", task_id, _VERDICT[code])
+            reaped += len(round_.reaped)
+            if round_.examined < REAP_BATCH:
+                return reaped
+            skip += round_.examined - len(round_.reaped)
+
+    def _sweep(self, partition: int) -> None:
+        cursor, mended = self._store.sweep(partition, self._sweeps.get(partition, 0))
+        self._sweeps[partition] = cursor
+        for rule, task_id in mended:
+            logger.warning("Mended task %s: %s", task_id, rule)
+
+    def _return_stray_claims(self) -> None:
+        """Return the claim lists of workers that are not in the registry any more."""
+        known = {worker.worker for worker in self._store.list_workers()}
+        keys = self.helpers.keys
+        for key in set(self._store.find_claim_lists()):
+            owner = keys.owner_of_claim_list(key)
+            if owner is None or owner.worker in known:
+                continue
+            returned = self._store.give_back(
+                owner.partition, worker=owner.worker, queues=[owner.queue], forget=True
+            )
+            if returned:
+                logger.warning("Returned %s IDs of unknown worker %s", returned, owner.worker)
+
+    def _adopt_orphans(self) -> None:
+        """Put back tasks that are in no list; a suspect must look lost in two checks in a row."""
+        waiting = self._store.count()["waiting"]
+        calls = max(1, min(100, ORPHAN_BUDGET // (waiting + 1)))
+        again, self._suspects = self._suspects, set()
+        for task_id in again:
+            if self._store.adopt(task_id) is Code.OK:
+                logger.warning("Task %s was in no list; it is back where it belongs", task_id)
+        if self._records is None:
+            self._records = self._store.scan_records()
+        for _ in range(calls):
+            candidate = next(self._records, None)
+            if candidate is None:
+                self._records = None
+                return
+            if self._store.adopt(candidate, only_look=True) is Code.OK:
+                self._suspects.add(candidate)
+
+
+_VERDICT = {
+    Code.OK: "it waits for another one",
+    Code.REMOVED: "it was local to it and is removed",
+    Code.DEAD: "that happened too often, it is a dead letter now",
+    Code.MISSING: "it has no record, the lease is dropped",
+    Code.WRONG_STATE: "it does not run, the lease is dropped",
+}
