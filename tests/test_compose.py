@@ -28,6 +28,7 @@ COMPOSE: dict[str, Any] = yaml.safe_load(FILE.read_text())
 SERVICES: dict[str, dict[str, Any]] = COMPOSE["services"]
 SERVERS = [name for name, one in SERVICES.items() if one.get("command", [""])[0] == "redis-server"]
 WORKERS = [name for name, one in SERVICES.items() if "build" in one]
+BUS = 10_000
 PORTS = ("6379", *(str(port) for port in range(7001, 7007)))
 
 
@@ -40,7 +41,7 @@ class Host:
 
     def __init__(self, directory: Path):
         self._directory = directory
-        self.ports = {port: free_port() for port in PORTS}
+        self.ports = {port: free_port(companion=BUS) for port in PORTS}
         self._running: list[subprocess.Popen[bytes]] = []
 
     def translate(self, text: str) -> str:
@@ -80,6 +81,7 @@ class Host:
             one.wait()
         for port in self.ports.values():
             release_port(port)
+            release_port(port + BUS)
 
 
 @pytest.fixture
@@ -151,7 +153,6 @@ def test_the_cluster_is_formed_once_and_stays(host):
 
 
 def test_each_setting_of_a_worker_is_one_the_command_knows():
-    pytest.importorskip("pytask.cli")
     for name in WORKERS:
         _, *words = SERVICES[name]["command"]
         done = subprocess.run(
@@ -167,7 +168,6 @@ def test_each_setting_of_a_worker_is_one_the_command_knows():
 
 
 def test_a_worker_starts_with_the_command_and_environment_of_the_file(host, worker_process):
-    pytest.importorskip("pytask.cli")
     host.start("redis")
     wait_until(lambda: host.healthy("redis"))
     service = SERVICES["worker-1"]
@@ -178,10 +178,9 @@ def test_a_worker_starts_with_the_command_and_environment_of_the_file(host, work
     worker = worker_process("-m pytask", words, **environment)
 
     def registered() -> bool:
-        assert worker.running, worker.output
         return host.run(["redis-cli", "-p", "6379", "zcard", "tasks:workers"]).stdout.strip() == "1"
 
-    wait_until(registered, 20, lambda: f"the worker registers\n{worker.output}")
+    worker.wait_for(registered, 20, "the worker registers")
     assert worker.stop() == 0
 
 

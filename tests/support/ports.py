@@ -20,8 +20,12 @@ _locks: dict[int, int] = {}
 _directory = Path(tempfile.gettempdir()) / f"pytask-test-ports-{os.getuid()}"
 
 
-def free_port() -> int:
+def free_port(*, companion: int = 0) -> int:
     """Reserve a loopback port until this process ends.
+
+    Args:
+        companion: Reserve the port so much higher, too: by default the bus of a
+            cluster node is 10,000 above its port.
 
     Returns:
         A port nobody listens on and no other test process will be given.
@@ -31,9 +35,11 @@ def free_port() -> int:
     """
     _directory.mkdir(exist_ok=True)
     for _ in range(500):
-        port = random.SystemRandom().randrange(_FIRST, _LAST)
-        if port not in _locks and _lock(port):
-            return port
+        port = random.SystemRandom().randrange(_FIRST, _LAST - companion)
+        if _lock(port):
+            if not companion or _lock(port + companion):
+                return port
+            release_port(port)
     raise RuntimeError(f"no free port between {_FIRST} and {_LAST}")
 
 
@@ -45,6 +51,8 @@ def release_port(port: int) -> None:
 
 
 def _lock(port: int) -> bool:
+    if port in _locks:
+        return False
     descriptor = os.open(_directory / str(port), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC)
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)

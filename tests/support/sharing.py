@@ -51,21 +51,28 @@ class Sharer:
             raise session.Interrupted(f"{session.testsfailed} error(s) during collection")
         self._check_collection(session.items)
         batches = make_batches(session.items)
-        while (number := self._take()) < len(batches):
-            self._run(session, batches[number])
+        batch = self._take(batches)
+        while batch:
+            batch = self._run(session, batch, batches)
         return True
 
-    def _run(self, session: pytest.Session, batch: Batch) -> None:
-        # The last test of a batch is told that a foreign module follows: fixtures of its
-        # module end, those of the session stay for the batches still to come.
-        module = batch[0].path
-        after = next((item for item in session.items if item.path != module), None)
-        for item, following in zip(batch, [*batch[1:], after], strict=True):
-            item.config.hook.pytest_runtest_protocol(item=item, nextitem=following)
+    def _run(self, session: pytest.Session, batch: Batch, batches: list[Batch]) -> Batch:
+        """Run a batch; return the next one.
+
+        That is taken before the last test runs: pytest has to know what follows a test
+        to end exactly the fixtures which are no longer needed.
+        """
+        following: Batch = []
+        for index, item in enumerate(batch):
+            if index + 1 == len(batch):
+                following = self._take(batches)
+            after = next(iter([*batch[index + 1 :], *following]), None)
+            item.config.hook.pytest_runtest_protocol(item=item, nextitem=after)
             if session.shouldfail:
                 raise session.Failed(session.shouldfail)
             if session.shouldstop:
                 raise session.Interrupted(session.shouldstop)
+        return following
 
     def _check_collection(self, items: list[pytest.Item]) -> None:
         """Refuse to share when processes disagree on what there is to run."""
@@ -78,13 +85,13 @@ class Sharer:
             elif known != digest:
                 pytest.exit("test IDs differ between processes: is one made from a set?", 3)
 
-    def _take(self) -> int:
-        """Return the number of the next batch, to this process alone."""
+    def _take(self, batches: list[Batch]) -> Batch:
+        """Give the next batch to this process alone; an empty one after the last."""
         with self._locked("next") as file:
             number = int(file.read() or 0)
             file.seek(0)
             file.write(str(number + 1))
-        return number
+        return batches[number] if number < len(batches) else []
 
     def _locked(self, name: str) -> Any:
         descriptor = os.open(self._board / name, os.O_RDWR | os.O_CREAT)

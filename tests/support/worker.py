@@ -105,7 +105,7 @@ class WorkerProcess:
             matches = (re.search(pattern, line) for line in list(self._lines))
             return next((one for one in matches if one), None)
 
-        return self._wait(found, timeout, f"a line that matches {pattern!r}")
+        return self.wait_for(found, timeout, f"a line that matches {pattern!r}")
 
     def wait_for_event(
         self, name: str, timeout: float = 15.0, *, count: int = 1, **expected: Any
@@ -130,9 +130,23 @@ class WorkerProcess:
             matches = [one for one in self.events if wanted.items() <= one.items()]
             return matches[count - 1] if len(matches) >= count else None
 
-        return self._wait(found, timeout, f"{count} event(s) {wanted}")
+        return self.wait_for(found, timeout, f"{count} event(s) {wanted}")
 
-    def _wait(self, found: Callable[[], T | None], timeout: float, what: str) -> T:
+    def wait_for(self, found: Callable[[], T | None], timeout: float, what: str) -> T:
+        """Wait until a condition holds, as long as the process lives.
+
+        Args:
+            found: Polled; a true value ends the wait.
+            timeout: Seconds.
+            what: What is awaited, for the message.
+
+        Returns:
+            The true value.
+
+        Raises:
+            AssertionError: The time ran out or it ended; the message carries its output.
+        """
+
         def found_or_ended() -> T | bool:
             ended = self.process.poll() is not None
             if ended:

@@ -1,6 +1,7 @@
 """A server of ours behaves as tests rely on: same place after a crash, gone after the run."""
 
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -56,16 +57,19 @@ def test_a_server_dies_with_a_test_run_that_is_killed():
     program = (
         "import sys, time\n"
         "from tests.support.servers import Server\n"
-        "print(Server('valkey').start().pid, flush=True)\n"
+        "server = Server('valkey').start()\n"
+        "print(server.pid, server.directory, flush=True)\n"
         "time.sleep(60)\n"
     )
     with subprocess.Popen([sys.executable, "-c", program], stdout=subprocess.PIPE) as run:
         assert run.stdout is not None
-        pid = int(run.stdout.readline())
+        number, directory = run.stdout.readline().decode().split()
+        pid = int(number)
         os.kill(pid, 0)
         run.send_signal(signal.SIGKILL)
 
     wait_until(lambda: not _is_running(pid), 5, "the server is gone")
+    shutil.rmtree(directory)
 
 
 def _is_running(pid: int) -> bool:
