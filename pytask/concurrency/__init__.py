@@ -1,0 +1,1 @@
+"""How the code of a task is executed; one module per way."""

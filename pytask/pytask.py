@@ -1,0 +1,199 @@
+"""The app: what is configured in one place, and run as a worker or used as a client."""
+
+from __future__ import annotations
+
+import os
+import secrets
+import socket
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING, Any
+
+from . import __version__, exceptions
+from .connection import connect
+from .exceptions import ConfigurationError
+from .helpers import PyTaskHelpers
+from .records import encode_data
+from .settings import Settings
+from .store import Store
+from .worker.registry import TaskRegistry
+
+if TYPE_CHECKING:
+    from .worker.supervisor import Supervisor
+
+_HOW_TO_PATCH = """\
+gevent has not patched the standard library, so one task that waits would stop all others. Make \
+these the first two lines of your program, above every other import:
+
+    from gevent import monkey
+    monkey.patch_all()"""
+
+
+class PyTask:
+    """A worker for tasks, and the way to its Redis.
+
+    Example::
+
+        app = PyTask({"host": "localhost", "port": 6379})
+        app.add_task(MyTask)
+        app.run()
+
+    Nothing is connected before it is needed, so an app can also be made by a program that only
+    starts tasks, through ``app.helpers``, and has not patched anything.
+
+    Args:
+        redis_instance: A Redis client object, a URL, a dict of redis-py arguments, a
+            ``(host, port)`` pair, or a list of pairs or dicts; more than one is a Redis Cluster.
+            ``local://`` starts an embedded server.
+        update_task_interval: Seconds between two refreshes of the leases of running tasks.
+        **options: The fields of :class:`pytask.settings.Settings`, among them ``task_set``,
+            ``task_prefix``, ``new_queue``, ``end_queue``, ``concurrency`` and ``queues``.
+
+    Raises:
+        ConfigurationError: The address or an option cannot be used.
+
+    Attributes:
+        settings: All options.
+        helpers: Starts, stops and inspects tasks.
+        worker_id: The name of this worker in Redis.
+    """
+
+    #: Thrown into a task that is to stop.
+    StopTask = exceptions.StopTask
+    #: Base class of what pytask raises.
+    PyTaskException = exceptions.PyTaskException
+
+    def __init__(
+        self, redis_instance: Any, update_task_interval: float = 5, **options: Any
+    ) -> None:
+        self.settings = Settings.of({**options, "update_task_interval": update_task_interval})
+        self.helpers = PyTaskHelpers.of(connect(redis_instance), self.settings)
+        self._registry = TaskRegistry()
+        self._exception_handlers: list[Callable[[BaseException], Any]] = []
+        self._local_tasks: list[tuple[str, bytes]] = []
+        self._supervisor: Supervisor | None = None
+        self._new_identity()
+
+    def _new_identity(self) -> None:
+        self._pid = os.getpid()
+        self._store: Store | None = None
+        self.worker_id = f"{socket.gethostname()}-{self._pid}-{secrets.token_hex(4)}"
+
+    @property
+    def redis(self) -> Any:
+        """The Redis client that was given, or one made from the address."""
+        return self.helpers.redis
+
+    @property
+    def store(self) -> Store:
+        """The worker's own connection to its tasks."""
+        if self._store is None:
+            link = self.helpers.connector.link()
+            self._store = Store(link, self.helpers.keys, self.settings)
+        return self._store
+
+    @property
+    def running(self) -> int:
+        """How many tasks run in this worker at this moment."""
+        return len(self._supervisor.table) if self._supervisor is not None else 0
+
+    def add_task(self, task_class: type[Any]) -> None:
+        """Add a task class; the same one twice is harmless.
+
+        Raises:
+            ConfigurationError: It has no ``NAME`` or no ``start``, or another class has its name.
+        """
+        self._registry.add(task_class)
+
+    def add_tasks(self, *task_classes: type[Any]) -> None:
+        """Add several task classes, see :meth:`add_task`."""
+        for task_class in task_classes:
+            self._registry.add(task_class)
+
+    def add_exception_handler(self, handler: Callable[[BaseException], Any]) -> None:
+        """Add a function that is told of every unexpected exception of a task.
+
+        It runs in the greenlet of the task, after its state was decided; what it raises is logged.
+
+        Args:
+            handler: Called with the exception.
+        """
+        self._exception_handlers.append(handler)
+
+    def start_local_task(self, task_name: str, **task_data: Any) -> None:
+        """Start a task that is bound to this worker: now, or when :meth:`run` is called.
+
+        Nobody else takes it over. It occupies no slot, is removed when the worker ends, and starts
+        again after Redis was away.
+
+        Args:
+            task_name: ``NAME`` of a task class of this app.
+            **task_data: What its ``__init__`` is given.
+
+        Raises:
+            InvalidTask: The data have no JSON form, or too long a one.
+        """
+        data = encode_data(task_name, task_data, self.settings.max_data_bytes)
+        if self._supervisor is not None:
+            self._supervisor.local_tasks.add(task_name, data)
+        else:
+            self._local_tasks.append((task_name, data))
+
+    def run(self, task_map: Mapping[str, type[Any]] | None = None) -> None:
+        """Work until SIGINT, SIGTERM or :meth:`stop`.
+
+        Running tasks then get ``drain_timeout`` seconds to end by themselves; the others are
+        stopped and go back to their queues. A second signal skips the wait. SIGUSR1 prints the
+        stack of every greenlet to stderr.
+
+        Args:
+            task_map: More task classes, by name.
+
+        Raises:
+            ConfigurationError: gevent has not patched the standard library.
+            PartitionMismatch: The data in Redis were written with another number of partitions.
+            RedisRejected: The credentials or permissions do not suffice.
+            SystemExit: With status 1, if the end of some tasks could not be told to Redis.
+        """
+        _check_patched()
+        for name, task_class in (task_map or {}).items():
+            self._registry.add(task_class, name)
+        # Here, because it needs gevent, and an app that is only a client does not.
+        from .worker.signals import SignalHandlers
+        from .worker.supervisor import Supervisor
+
+        if self._supervisor is not None:
+            raise ConfigurationError("this app runs already; make another one for a second worker")
+        if self._pid != os.getpid():
+            self._new_identity()  # made before a fork, which other workers may share
+        self._supervisor = Supervisor(
+            connector=self.helpers.connector,
+            store=self.store,
+            settings=self.settings,
+            registry=self._registry,
+            exception_handlers=self._exception_handlers,
+            environment=self,
+            worker=self.worker_id,
+            version=__version__,
+        )
+        for task_name, data in self._local_tasks:
+            self._supervisor.local_tasks.add(task_name, data)
+        try:
+            with SignalHandlers(self._supervisor.stop):
+                delivered = self._supervisor.run()
+        finally:
+            self._supervisor = None
+            self._new_identity()  # for the next run; the registry still has the old one
+        if not delivered:
+            raise SystemExit(1)
+
+    def stop(self) -> None:
+        """End :meth:`run` as SIGTERM does; called from another greenlet, or a task."""
+        if self._supervisor is not None:
+            self._supervisor.stop()
+
+
+def _check_patched() -> None:
+    from gevent import monkey
+
+    if not monkey.is_module_patched("socket") or not monkey.is_module_patched("time"):
+        raise ConfigurationError(_HOW_TO_PATCH)

@@ -1,0 +1,242 @@
+"""Takes tasks off the queues of one partition.
+
+While there are free slots the claimer calls ``claim``, which takes, marks and returns up to a few
+hundred tasks per round-trip. When that comes back empty it is idle, and one waiter for each queue
+blocks in BLMOVE, so that a new task is started within a millisecond.
+
+What BLMOVE moves lands in the claim list of this worker, in Redis: a crash between the move and
+the claim loses nothing, because a Monitor returns the claim lists of dead workers. A BLMOVE that
+failed may have moved something all the same (a third of the aborted ones had, when measured), so
+after any end of one the next claim looks into the claim list first.
+
+No slot is held while waiting. If there is none left when a task arrives, the task goes back to its
+queue at once, for another worker.
+"""
+
+from __future__ import annotations
+
+import logging
+import random
+import time
+
+from gevent.event import Event
+
+from pytask.exceptions import RedisUnavailable
+from pytask.records import ClaimReply, Rejected, new_request_id
+from pytask.settings import Settings
+from pytask.states import Code
+from pytask.store import Store
+from pytask.worker.runner import Runner
+from pytask.worker.runs import Slots
+from pytask.worker.service import Service
+
+logger = logging.getLogger(__name__)
+
+
+class Claimer(Service):
+    """Claims tasks of one partition and starts them.
+
+    Args:
+        store: Where from.
+        partition: Which.
+        worker: Our name there.
+        settings: Queues, batch sizes, how long to wait.
+        slots: Reserved before each claim.
+        runner: Starts what was claimed.
+        gate: Closed while Redis is in trouble: what was claimed then would only be stopped again.
+    """
+
+    name = "claimer"
+
+    def __init__(
+        self,
+        store: Store,
+        partition: int,
+        *,
+        worker: str,
+        settings: Settings,
+        slots: Slots,
+        runner: Runner,
+        gate: Event,
+    ) -> None:
+        super().__init__()
+        self._store = store.patient(0)
+        self._partition = partition
+        self._worker = worker
+        self._settings = settings
+        self._slots = slots
+        self._runner = runner
+        self._gate = gate
+        #: Set while nothing is left to claim; the waiters work meanwhile.
+        self.idle = Event()
+        #: The claim under way: request id, slots reserved, when it was first sent.
+        self._pending: tuple[str, int, float] | None = None
+        self._may_hold_ids = False
+        self._starved = False
+
+    def run_once(self) -> None:
+        """Claim once and start what came; wait if nothing did."""
+        if self._pending is None:
+            self._reserve()
+        self._signal.clear()
+        self._may_hold_ids = False
+        reply = self._claim()
+        for rejected in reply.rejected:
+            _report(rejected)
+        if not reply.claimed and not reply.more:
+            self._wait(reply.set_aside)
+
+    def moved(self) -> None:
+        """Note that our claim lists may hold something; called by the waiters."""
+        self._may_hold_ids = True
+        self.idle.clear()
+        if self._starved:
+            self.give_back()
+        else:
+            self.wake()
+
+    def give_back(self, *, forget: bool = False) -> int:
+        """Return what lies in our claim lists to the queues.
+
+        Args:
+            forget: This worker is about to end.
+
+        Returns:
+            How many IDs that were.
+        """
+        self._may_hold_ids = False
+        return self._store.give_back(
+            self._partition, worker=self._worker, queues=self._settings.queues, forget=forget
+        )
+
+    def settle(self) -> None:
+        """Give back what a last claim may have got, after :meth:`stop`.
+
+        Raises:
+            RedisUnavailable: Redis does not answer; a Monitor takes care once we are gone.
+        """
+        if self._pending is not None:
+            self._claim()
+
+    def _reserve(self) -> None:
+        batch = self._settings.claim_batch
+        with self.resting():
+            self._gate.wait()
+        reserved = self._slots.reserve_now(batch)
+        if not reserved:
+            self._starved = True
+            try:
+                if self._may_hold_ids:
+                    self.give_back()
+                with self.resting():
+                    reserved = self._slots.reserve(batch)
+            finally:
+                self._starved = False
+        self._pending = (new_request_id(), reserved, time.monotonic())
+
+    def _claim(self) -> ClaimReply:
+        assert self._pending is not None
+        request, reserved, sent_at = self._pending
+        # A call without an answer leaves _pending as it is: the same request is repeated, with
+        # the same slots, because Redis may have given us tasks already.
+        reply = self._store.claim(
+            self._partition,
+            worker=self._worker,
+            queues=self._settings.queues,
+            limit=reserved,
+            request=request,
+        )
+        late = time.monotonic() - sent_at > self._settings.redis_grace
+        self._pending = None
+        if late and reply.claimed:
+            reply = self._without_lost(reply)
+        if self._stopping:
+            self._runner.requeue_unstarted(reply.claimed, self._partition, sent_at)
+        else:
+            self._runner.start(reply.claimed, self._partition, sent_at)
+        self._slots.release(reserved - len(reply.claimed))
+        return reply
+
+    def _without_lost(self, reply: ClaimReply) -> ClaimReply:
+        """Refresh leases that may be old already; drop the runs that were taken from us."""
+        runs = [(task.task_id, task.token) for task in reply.claimed]
+        try:
+            beats = self._store.heartbeat(self._partition, runs)
+        except RedisUnavailable:
+            return reply  # the heartbeat sorts it out
+        lost = {beat.token for beat in beats if beat.code < Code.OK}
+        return reply._replace(claimed=[task for task in reply.claimed if task.token not in lost])
+
+    def _wait(self, set_aside: int) -> None:
+        # Notifications can be lost with a connection; a plain look every few seconds cannot.
+        # Nothing announces the record of an ID that was pushed before its record was written.
+        most = 0.2 if set_aside else self._settings.block_seconds
+        if self._may_hold_ids:
+            return
+        self.idle.set()
+        try:
+            self.pause(random.uniform(0.5, 1.0) * most)
+        finally:
+            self.idle.clear()
+
+
+class Waiter(Service):
+    """Waits for a task in one queue while the claimer of its partition is idle.
+
+    Args:
+        store: Where.
+        queue: Which queue.
+        partition: Of which partition.
+        worker: Our name.
+        claimer: Woken when something was moved, or may have been.
+        block_seconds: Longest wait in one call.
+    """
+
+    name = "waiter"
+
+    def __init__(
+        self,
+        store: Store,
+        queue: str,
+        partition: int,
+        *,
+        worker: str,
+        claimer: Claimer,
+        block_seconds: float,
+    ) -> None:
+        super().__init__()
+        self._store = store.patient(0)
+        self._queue = queue
+        self._partition = partition
+        self._worker = worker
+        self._claimer = claimer
+        self._block_seconds = block_seconds
+
+    def stop(self) -> None:
+        """End at once, also in the middle of a wait; give back what it may have moved."""
+        self.kill()
+
+    def run_once(self) -> None:
+        """Wait until the claimer is idle, then until a task arrives or the time is up."""
+        with self.resting():
+            self._claimer.idle.wait()
+        moved = True
+        try:
+            # The spread keeps the waits of a fleet from ending together.
+            seconds = round(random.uniform(0.7, 1.0) * self._block_seconds, 3)
+            moved = self._store.wait_for_task(self._partition, self._queue, self._worker, seconds)
+        finally:
+            if moved:
+                self._claimer.moved()
+
+
+def _report(rejected: Rejected) -> None:
+    if rejected.reason == "missing":
+        logger.warning("ID %s on the queue has no record; it is dropped", rejected.task_id)
+    elif rejected.reason == "type":
+        logger.error(
+            "the key of task %s is not a hash; its ID is dropped, the key is left as it is",
+            rejected.task_id,
+        )
+    else:
+        logger.debug("ID %s on the queue is dropped: %s", rejected.task_id, rejected.reason)

@@ -1,0 +1,144 @@
+"""From what a task returned or raised to the state and output that are stored."""
+
+from __future__ import annotations
+
+import traceback
+from typing import Any
+
+from greenlet import GreenletExit
+
+from pytask.exceptions import InvalidTask, StopTask, UnknownTask
+from pytask.records import from_json, to_json
+from pytask.states import State
+from pytask.task import Task
+
+#: What is thrown into a greenlet to end it; GreenletExit is gevent's own way.
+STOPPING = (StopTask, GreenletExit)
+
+NULL = b"null"
+_EMPTY = b"{}"
+
+
+class UnfitTask(InvalidTask):
+    """The task cannot be run as it was requested; the message is all there is to say."""
+
+
+class UnfitResult(InvalidTask):
+    """What the task returned cannot be stored."""
+
+
+#: Their traceback would only show the worker.
+_SAY_ALL = (UnfitTask, UnfitResult)
+
+
+def decode_data(task: str, data: bytes) -> dict[str, Any]:
+    """Return the keyword arguments for ``__init__``.
+
+    Raises:
+        UnfitTask: It is not a JSON object.
+    """
+    if data == _EMPTY:
+        return {}
+    try:
+        decoded = from_json(data)
+    except ValueError as error:
+        what = f"is not JSON: {error}" if data else "is missing; without options it is {}"
+        raise UnfitTask(f"data of this {task!r} task {what}") from None
+    if not isinstance(decoded, dict):
+        raise UnfitTask(
+            f"data of this {task!r} task is a JSON {_json_type(decoded)}, not an object"
+        )
+    return decoded
+
+
+def encode_result(task: str, value: Any, max_bytes: int) -> bytes:
+    """Return the JSON of what ``start`` returned.
+
+    Raises:
+        UnfitResult: It has no JSON form, or one of more than ``max_bytes``.
+    """
+    if value is None:
+        return NULL
+    try:
+        output = to_json(value)
+    except Exception as error:
+        raise UnfitResult(
+            f"start() of {task!r} returned a {type(value).__name__} that is not JSON: {error}"
+        ) from None
+    if len(output) > max_bytes:
+        raise UnfitResult(
+            f"start() of {task!r} returned {len(output):,} bytes of JSON, more than "
+            f"max_output_bytes={max_bytes:,}; store it elsewhere and return its name"
+        )
+    return output
+
+
+def judge(
+    error: BaseException, task_class: type[Any] | None, max_bytes: int
+) -> tuple[State, bytes]:
+    """Return the state and output of a run that ended with an exception.
+
+    Args:
+        error: What was raised; its traceback is read.
+        task_class: The class of the task, None if there is none.
+        max_bytes: Bound of the output.
+    """
+    if isinstance(error, STOPPING):
+        return State.STOPPED, NULL
+    if isinstance(error, (Task.Error, getattr(task_class, "Error", Task.Error))):
+        return State.ERROR, _encode_message(error, max_bytes)
+    if isinstance(error, _SAY_ALL) or (task_class is None and isinstance(error, UnknownTask)):
+        return State.EXCEPTION, _encode_text(str(error), max_bytes)
+    return State.EXCEPTION, _encode_text(_traceback_of(error), max_bytes)
+
+
+def did_not_fit(error: TypeError) -> bool:
+    """Tell whether a call failed because of its arguments, not inside the function called."""
+    trace = error.__traceback__
+    return trace is not None and trace.tb_next is None
+
+
+def _encode_message(error: BaseException, max_bytes: int) -> bytes:
+    args = error.args
+    try:
+        output = to_json(None if not args else args[0] if len(args) == 1 else list(args))
+    except Exception:
+        return _encode_text(_text_of(error), max_bytes)
+    return output if len(output) <= max_bytes else _encode_text(_text_of(error), max_bytes)
+
+
+def _encode_text(text: str, max_bytes: int) -> bytes:
+    # A character takes at most six bytes of JSON; a text of a sixteenth of the bound also leaves
+    # room for many of them in one batch.
+    bound = max(64, max_bytes // 16)
+    if len(text) > bound:
+        text = (
+            f"{text[: bound // 3]}\n… {len(text) - bound:,} characters left out …\n"
+            + (text[-(bound - bound // 3) :])
+        )
+    return to_json(text)
+
+
+def _traceback_of(error: BaseException) -> str:
+    # The first frame is the worker's, the rest is the task's.
+    trace = error.__traceback__
+    while trace is not None and trace.tb_frame.f_globals.get("__name__", "").startswith(
+        "pytask.concurrency."
+    ):
+        trace = trace.tb_next
+    try:
+        return "".join(traceback.format_exception(type(error), error, trace)).rstrip("\n")
+    except Exception:
+        return f"{type(error).__name__}: (no traceback: it could not be formatted)"
+
+
+def _text_of(error: BaseException) -> str:
+    try:
+        return str(error)
+    except Exception:
+        return type(error).__name__
+
+
+def _json_type(value: Any) -> str:
+    names = {list: "array", str: "string", bool: "boolean", int: "number", float: "number"}
+    return names.get(type(value), "null")

@@ -1,0 +1,39 @@
+"""Moves delayed tasks that are due to their queues."""
+
+from __future__ import annotations
+
+import random
+
+from pytask.store import Store
+from pytask.worker.service import Service
+
+#: Longest pause between two looks, in seconds: another process may add a task that is due sooner.
+LONGEST = 1.0
+#: Most tasks moved by one call.
+LIMIT = 500
+
+
+class Promoter(Service):
+    """Looks after the delayed set of one partition; any number of workers may.
+
+    Args:
+        store: Where.
+        partition: Which.
+    """
+
+    name = "promoter"
+
+    def __init__(self, store: Store, partition: int) -> None:
+        super().__init__()
+        self._store = store.patient(0)
+        self._partition = partition
+
+    def run_once(self) -> None:
+        """Move what is due, then wait until the next one is, at most a second."""
+        promoted = self._store.promote(self._partition, LIMIT)
+        if promoted.moved >= LIMIT:
+            return
+        wait = random.uniform(0.7, 1.0) * LONGEST
+        if promoted.next_due_in is not None:
+            wait = min(wait, max(0.0, promoted.next_due_in))
+        self.pause(wait)

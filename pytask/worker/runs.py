@@ -1,0 +1,180 @@
+"""The runs of a worker and the slots they occupy."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from contextvars import Context
+from typing import TYPE_CHECKING, Any
+
+from gevent.event import Event
+from gevent.lock import BoundedSemaphore
+
+if TYPE_CHECKING:
+    from greenlet import greenlet
+
+    from pytask.records import Claimed
+    from pytask.task import TaskEnvironment
+
+# Plain numbers: these are compared several times per task, and an IntEnum costs ten times more.
+
+#: Phases of a run: its greenlet has not executed a line yet;
+NEW = 0
+#: it enters the context or is in ``__init__``;
+STARTING = 1
+#: it is in ``start``;
+STARTED = 2
+#: ``start`` is over, the context is being left;
+ENDING = 3
+#: it was stopped for a reload, and its new data are being read;
+RELOADING = 4
+#: its outcome is decided, and nothing the greenlet still does counts.
+DONE = 5
+
+#: What is to become of a run; the greater one wins. Nothing: it goes on until it ends;
+KEEP = 0
+#: it stops and starts again with fresh data;
+RELOAD = 1
+#: it stops and its task goes back to the queue;
+REQUEUE = 2
+#: it stops, as a person asked;
+STOP = 3
+#: it stops and writes nothing, because it does not own its task any more.
+LOST = 4
+
+
+class Run:
+    """One run of one task. There may be 100,000 of them, so it holds only what is needed."""
+
+    __slots__ = (
+        "attempt",
+        "claimed_at",
+        "data",
+        "environment",
+        "greenlet",
+        "instance",
+        "intent",
+        "is_local",
+        "partition",
+        "phase",
+        "reload_id",
+        "step",
+        "stop_greenlet",
+        "stopping",
+        "task",
+        "task_id",
+        "token",
+    )
+
+    def __init__(
+        self, claimed: Claimed, partition: int, claimed_at: float, environment: TaskEnvironment
+    ) -> None:
+        self.task_id, self.token, self.task, self.data, self.attempt, _, self.is_local = claimed
+        self.partition = partition
+        #: When the claim was sent, monotonic: no later than the beginning of the lease.
+        self.claimed_at = claimed_at
+        self.environment = environment
+        self.greenlet: greenlet | None = None
+        self.instance: Any = None
+        self.stop_greenlet: Any = None
+        self.phase = NEW
+        self.intent = KEEP
+        #: The stop has taken effect: whatever ``start`` does now, it was stopped.
+        self.stopping = False
+        #: Which deadline of its stop is the valid one, see stopper.
+        self.step = 0
+        #: The last reload request carried out or under way.
+        self.reload_id = ""
+
+    @property
+    def is_over(self) -> bool:
+        return self.phase == DONE or self.intent == LOST
+
+    def context(self) -> Context:
+        """Return a copy of the context variables as the run sees them now."""
+        context = self.greenlet.gr_context if self.greenlet is not None else None
+        return Context() if context is None else context.copy()
+
+    def __repr__(self) -> str:
+        return f"<Run {self.task_id} {self.task} {self.token} phase={self.phase}>"
+
+
+class Slots:
+    """Counts the runs that may still be started; whoever claims reserves first."""
+
+    def __init__(self, total: int) -> None:
+        self.total = total
+        self.free = total
+        # Claimers queue here, so that none of them starves while slots are scarce.
+        self._turn = BoundedSemaphore(1)
+        self._room = Event()
+
+    def reserve_now(self, up_to: int) -> int:
+        """Take the free slots, at most ``up_to``, and return how many that were."""
+        taken = min(self.free, up_to)
+        self.free -= taken
+        return taken
+
+    def reserve(self, up_to: int) -> int:
+        """Wait for at least one free slot, then do as :meth:`reserve_now`."""
+        with self._turn:
+            while self.free <= 0:
+                self._room.clear()
+                self._room.wait()
+            return self.reserve_now(up_to)
+
+    def release(self, count: int) -> None:
+        """Give ``count`` slots back."""
+        if count:
+            self.free += count
+            self._room.set()
+
+
+class RunTable:
+    """The runs this worker answers for, by task ID, until Redis has acknowledged their end.
+
+    The heartbeat thread reads it as well, and only through :meth:`snapshot`.
+    """
+
+    def __init__(self, slots: Slots) -> None:
+        self.slots = slots
+        self._runs: dict[str, Run] = {}
+        #: Runs that occupy a slot; local tasks do not.
+        self.occupied = 0
+
+    def __len__(self) -> int:
+        return len(self._runs)
+
+    def get(self, task_id: str) -> Run | None:
+        return self._runs.get(task_id)
+
+    def add(self, run: Run) -> Run | None:
+        """Enter a run and return the one it supersedes, if this worker still has that.
+
+        A slot has been reserved for it, unless it is local.
+        """
+        before = self._runs.get(run.task_id)
+        self._runs[run.task_id] = run
+        if not run.is_local:
+            self.occupied += 1
+        return before
+
+    def remove(self, runs: Iterable[Run]) -> None:
+        """Forget runs and free their slots."""
+        freed = 0
+        table = self._runs
+        for run in runs:
+            if table.get(run.task_id) is run:
+                del table[run.task_id]
+            if not run.is_local:
+                freed += 1
+        self.occupied -= freed
+        self.slots.release(freed)
+
+    def snapshot(self) -> list[Run]:
+        """Return the runs as they are now; safe to call from another thread."""
+        while True:
+            try:
+                return list(self._runs.values())
+            except RuntimeError:
+                # A garbage collection inside list() let the other thread change the table.
+                continue

@@ -1,0 +1,64 @@
+"""Turns signals into calls, for as long as a worker runs."""
+
+from __future__ import annotations
+
+import logging
+import signal
+import sys
+import threading
+from collections.abc import Callable
+from typing import Any
+
+import gevent
+from gevent.util import print_run_info
+
+logger = logging.getLogger(__name__)
+
+
+class SignalHandlers:
+    """SIGINT and SIGTERM ask for the end, SIGUSR1 for the stacks of all greenlets.
+
+    A context manager; the handlers that were there before come back at the end. Signals reach the
+    main thread of a process only, so anywhere else this does nothing.
+
+    Args:
+        on_stop: Called in a greenlet at each SIGINT and SIGTERM, with the name of the signal.
+    """
+
+    def __init__(self, on_stop: Callable[[str], None]) -> None:
+        self._on_stop = on_stop
+        self._watchers: list[Any] = []
+        self._before: dict[int, Any] = {}
+
+    def __enter__(self) -> None:
+        if threading.current_thread() is not threading.main_thread():
+            return
+        for number in (signal.SIGINT, signal.SIGTERM):
+            name = signal.Signals(number).name
+            self._watch(number, self._on_stop, name)
+        self._watch(signal.SIGUSR1, print_stacks)
+
+    def __exit__(self, *_: object) -> None:
+        while self._watchers:
+            self._watchers.pop().cancel()
+        for number, handler in self._before.items():
+            # The event loop leaves the default action behind, not what Python had set.
+            signal.signal(number, signal.SIG_DFL if handler is None else handler)
+        self._before.clear()
+
+    def _watch(self, number: int, function: Callable[..., Any], *args: Any) -> None:
+        self._before[number] = signal.getsignal(number)
+        self._watchers.append(gevent.signal_handler(number, function, *args))
+
+
+def print_stacks() -> None:
+    """Write the stack of every greenlet and thread to stderr."""
+    print_run_info(file=sys.stderr)
+    sys.stderr.flush()
+
+
+def restore_default_signals() -> None:
+    """Let signals end this process again; for a forked child, which is no worker."""
+    for number in (signal.SIGTERM, signal.SIGUSR1):
+        signal.signal(number, signal.SIG_DFL)
+    signal.signal(signal.SIGINT, signal.default_int_handler)
