@@ -88,6 +88,7 @@ class Subscription:
         self._unconfirmed = 0
         self._attempt = 0
         self._retry_at = 0.0
+        self._asked_at = 0.0
         self._pinged_at = 0.0
         self._has_ping_out = False
 
@@ -114,8 +115,9 @@ class Subscription:
         """Add channels; ``generation`` rises when the server has confirmed them."""
         new = [channel for channel in channels if channel not in self._channels]
         self._channels.update(dict.fromkeys(new))
-        if new:
-            self._unconfirmed += len(new) if self._tell("SUBSCRIBE", new) else 0
+        if new and self._tell("SUBSCRIBE", new):
+            self._unconfirmed += len(new)
+            self._asked_at = time.monotonic()
 
     def unsubscribe(self, *channels: str) -> None:
         """Remove channels; messages on the way may still arrive."""
@@ -180,7 +182,7 @@ class Subscription:
                 return None
         feed = self._feed = self._link.pubsub()
         self._unconfirmed = len(self._channels) + len(self._patterns)
-        self._pinged_at = time.monotonic()
+        self._pinged_at = self._asked_at = time.monotonic()
         self._has_ping_out = False
         if self._channels:
             feed.send("SUBSCRIBE", *self._channels)
@@ -203,6 +205,8 @@ class Subscription:
             return
         if self._has_ping_out:
             raise RedisUnavailable(f"no answer to a ping for {now - self._pinged_at:.1f} s")
+        if self._unconfirmed and now >= self._asked_at + 2 * self._ping_interval:
+            raise RedisUnavailable("the server answers pings but not the subscription")
         feed.send("PING", "pytask")
         self._pinged_at = now
         self._has_ping_out = True

@@ -141,7 +141,7 @@ def _from_settings(settings: dict[str, Any], remap: Remap | None) -> Address:
         nodes = settings.pop("startup_nodes")
         hosts = tuple(clients.host_port(node) for node in nodes)
         return _cluster(hosts, settings, remap)
-    return _from_client(redis.Redis(**clients.polite(settings)), remap)
+    return _from_client(clients.make_client(settings), remap)
 
 
 def _cluster(hosts: tuple[HostPort, ...], settings: dict[str, Any], remap: Remap | None) -> Address:

@@ -122,6 +122,21 @@ def host_port(node: Any) -> HostPort:
     return str(node.host), int(node.port)
 
 
+def make_client(settings: Mapping[str, Any]) -> Any:
+    """Return a client of a single server; it is not connected yet.
+
+    Raises:
+        ConfigurationError: The installed redis-py does not know one of the arguments.
+    """
+    known = inspect.signature(redis.Redis.__init__).parameters
+    unknown = [name for name in settings if name not in known]
+    if unknown:
+        raise ConfigurationError(
+            f"redis-py {redis.__version__} knows no argument {', '.join(map(repr, unknown))}"
+        )
+    return redis.Redis(**polite(settings))
+
+
 def polite(settings: Mapping[str, Any]) -> dict[str, Any]:
     """Return arguments for a client that tasks see: text replies, nothing sent twice.
 

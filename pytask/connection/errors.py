@@ -62,12 +62,14 @@ _LATER = frozenset(
     )
 )
 
-# Plain "-ERR" replies, and errors inside scripts, that mean a slot or a server on the move.
+# Plain "-ERR" replies and errors inside scripts that pass as well: a slot on the move, a crowd,
+# an operator who ended a script before its first write.
 _LATER_TEXTS = (
     "non local key",
     "undeclared keys were accessed during rehashing",
     "undeclared keys during rehashing",
     "max number of clients reached",
+    "Script killed by user",
 )
 
 

@@ -26,7 +26,10 @@ MAX_REDIRECTS = 5
 
 
 class Link:
-    """An independent set of connections to one server; safe for greenlets and threads.
+    """An independent set of connections to one server.
+
+    Greenlets share it, and threads do; a native thread beside gevent's hub gets a link of its
+    own, because gevent's locks and sockets belong to one hub.
 
     Every method raises pytask's exceptions only. After :class:`RedisUnavailable` it is unknown
     whether the server executed the command; no method sends a command a second time.
@@ -193,7 +196,7 @@ class ClusterLink(Link):
         try:
             return node.open_feed()
         except Exception:
-            self._cluster.suspect()
+            self._cluster.suspect(node)
             raise
 
     def reset(self) -> None:
@@ -239,4 +242,4 @@ class ClusterLink(Link):
     def _failed(self, node: Node, error: Exception) -> None:
         node.failed(error)
         if is_disconnect(error) or code_of(error) == "CLUSTERDOWN":
-            self._cluster.suspect()
+            self._cluster.suspect(node)

@@ -8,7 +8,6 @@ is told to forget its answer when the server turned out to be gone.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from contextlib import suppress
 from typing import Any, Protocol
 
 from redis import exceptions as redis_errors
@@ -53,8 +52,9 @@ class FixedEndpoint:
 class SentinelEndpoint:
     """The master of a service, as the sentinels name it.
 
-    Every sentinel is asked in turn over a connection of our own; the one that answered is asked
-    first the next time.
+    They are asked for each new connection, in turn until one answers; that one is asked first
+    the next time. An answer is not remembered: after a failover the old master closes its
+    connections, and what is opened then must go to the new one.
     """
 
     def __init__(
@@ -68,7 +68,6 @@ class SentinelEndpoint:
         self._sentinels = list(sentinels)
         self._factory = factory
         self._remap = remap
-        self._master: Mapping[str, Any] | None = None
 
     def resolve(self) -> Mapping[str, Any]:
         """Return the address of the master.
@@ -76,16 +75,6 @@ class SentinelEndpoint:
         Raises:
             redis.ConnectionError: No sentinel can be reached, or none knows the service.
         """
-        master = self._master
-        if master is None:
-            master = self._master = self._ask()
-        return master
-
-    def forget(self) -> None:
-        """Ask the sentinels again before the next connection."""
-        self._master = None
-
-    def _ask(self) -> Mapping[str, Any]:
         reasons = []
         for host, port in list(self._sentinels):
             try:
@@ -96,8 +85,8 @@ class SentinelEndpoint:
             if reply is None:
                 reasons.append(f"{host}:{port}: does not know the service")
                 continue
-            self._sentinels.remove((host, port))
-            self._sentinels.insert(0, (host, port))
+            # One assignment: other threads may be asking at the same time.
+            self._sentinels = sorted(self._sentinels, key=(host, port).__ne__)
             address = (reply[0].decode(), int(reply[1]))
             if self._remap is not None:
                 address = self._remap(address)
@@ -106,14 +95,15 @@ class SentinelEndpoint:
             f"no sentinel names a master for {self._service!r} ({'; '.join(reasons)})"
         )
 
+    def forget(self) -> None:
+        """Do nothing: nothing is remembered."""
+
     def _ask_one(self, host: str, port: int) -> Any:
-        connection = self._factory.open({"host": host, "port": port})
+        wire = Wire(self._factory.open({"host": host, "port": port}))
         try:
-            command = connection.pack_command("SENTINEL", "GET-MASTER-ADDR-BY-NAME", self._service)
-            connection.send_packed_command(command, check_health=False)
-            return connection.read_response()
+            return wire.call(("SENTINEL", "GET-MASTER-ADDR-BY-NAME", self._service))
         finally:
-            connection.disconnect()
+            wire.close()
 
 
 class Node:
@@ -185,7 +175,7 @@ class Node:
             RedisRejected: It refuses the credentials.
         """
         try:
-            return Feed(self._open())
+            return Feed(Wire(self._open()))
         except CLIENT_ERRORS as error:
             self.failed(error)
             raise translate(error, "SUBSCRIBE") from error
@@ -212,8 +202,8 @@ def _say_asking(wire: Wire) -> None:
 class Feed:
     """A raw pub/sub connection to one server; belongs to one greenlet or thread."""
 
-    def __init__(self, connection: Connection) -> None:
-        self._connection = connection
+    def __init__(self, wire: Wire) -> None:
+        self._wire = wire
         # redis-py would connect again by itself, without the subscriptions.
         self._is_open = True
 
@@ -225,7 +215,7 @@ class Feed:
         """
         self._check_open()
         try:
-            connection = self._connection
+            connection = self._wire.connection
             connection.send_packed_command(connection.pack_command(*args), check_health=False)
         except CLIENT_ERRORS as error:
             self.close()
@@ -246,9 +236,10 @@ class Feed:
         """
         self._check_open()
         try:
-            if not self._connection.can_read(timeout):
+            connection = self._wire.connection
+            if not connection.can_read(timeout):
                 return None
-            reply = self._connection.read_response()
+            reply = connection.read_response()
         except CLIENT_ERRORS as error:
             self.close()
             raise translate(error, "SUBSCRIBE") from error
@@ -263,8 +254,7 @@ class Feed:
     def close(self) -> None:
         """Close the socket; safe to repeat."""
         self._is_open = False
-        with suppress(*CLIENT_ERRORS):
-            self._connection.disconnect()
+        self._wire.close()
 
     def _check_open(self) -> None:
         if not self._is_open:

@@ -108,8 +108,10 @@ class ClusterMap:
         self._nodes: dict[Address, Node] = {address: make_node(address) for address in startup}
         self._slots: list[Address | None] = [None] * SLOTS
         self._masters: tuple[Address, ...] = ()
+        self._suspects: set[Node] = set()
         self._is_stale = True
         self._read_at = float("-inf")
+        self._read_failure: Exception | None = None
         self._reading = threading.Lock()
 
     def node_for(self, args: tuple[Any, ...]) -> Node:
@@ -147,7 +149,8 @@ class ClusterMap:
         if self._is_stale:
             self.refresh()
         nodes = [node for node in self._nodes.values() if node is not but_not]
-        return random.choice(nodes) if nodes else self.node_at(self._startup[0])
+        healthy = [node for node in nodes if node not in self._suspects]
+        return random.choice(healthy or nodes or [self.node_at(self._startup[0])])
 
     def follow(self, redirect: Redirect, source: Node) -> Node:
         """Return the node a redirection names; a moved slot is remembered."""
@@ -161,8 +164,9 @@ class ClusterMap:
             self._is_stale = True
         return self.node_at(address)
 
-    def suspect(self) -> None:
-        """Read the table again before the next command: a node failed or lost its slots."""
+    def suspect(self, node: Node) -> None:
+        """Read the table again before the next command, and not first from ``node``: it failed."""
+        self._suspects.add(node)
         self._is_stale = True
 
     def reset(self) -> None:
@@ -174,43 +178,52 @@ class ClusterMap:
     def refresh(self) -> None:
         """Read the table from the first node that answers.
 
-        Callers that arrive while one is reading wait for it and use its result.
+        Callers that arrive while one is reading wait for it and share its result, good or bad:
+        a cluster out of reach costs the time-outs once, not once per caller.
 
         Raises:
             redis.ConnectionError: No node answers.
         """
         asked_at = time.monotonic()
         with self._reading:
-            if self._read_at > asked_at - REFRESH_INTERVAL and self._masters:
-                self._is_stale = False
-                return
-            reasons = []
-            refusal: Exception | None = None
-            for address in self._candidates():
-                try:
-                    ranges = self.node_at(address).call(("CLUSTER", "SLOTS"))
-                except CLIENT_ERRORS as error:
-                    self.node_at(address).failed(error)
-                    reasons.append(f"{address[0]}:{address[1]}: {error}")
-                    refusal = refusal or _refusal(error)
-                    continue
-                if ranges:
-                    self._adopt(ranges, address[0])
-                    return
-                reasons.append(f"{address[0]}:{address[1]}: serves no slots")
+            if self._read_at <= asked_at - REFRESH_INTERVAL:
+                self._read_failure = self._read()
+                self._read_at = time.monotonic()
+            if self._read_failure is not None:
+                raise self._read_failure.with_traceback(None)
+            self._is_stale = False
+
+    def _read(self) -> Exception | None:
+        reasons = []
+        refusal: Exception | None = None
+        for address in self._candidates():
+            node = self.node_at(address)
+            try:
+                ranges = node.call(("CLUSTER", "SLOTS"))
+            except CLIENT_ERRORS as error:
+                node.failed(error)
+                self._suspects.add(node)
+                reasons.append(f"{address[0]}:{address[1]}: {error}")
+                refusal = refusal or _refusal(error)
+                continue
+            if ranges:
+                self._adopt(ranges, address[0])
+                return None
+            reasons.append(f"{address[0]}:{address[1]}: serves no slots")
         # Wrong credentials, or a server that is no cluster: no use in coming back later.
-        raise refusal or redis_errors.ConnectionError(
+        return refusal or redis_errors.ConnectionError(
             f"no cluster node answers ({'; '.join(reasons)})"
         )
 
     def _candidates(self) -> list[Address]:
-        # Masters first: a replica that lost its master may tell an old story.
-        known = [address for address in self._nodes if address not in self._masters]
-        masters = list(self._masters)
-        random.shuffle(masters)
-        random.shuffle(known)
-        rest = [address for address in self._startup if address not in self._nodes]
-        return masters + known + rest
+        # Masters first: a replica that lost its master may tell an old story. Those that just
+        # failed come last: a machine that is gone answers by a time-out.
+        addresses = list(self._nodes)
+        random.shuffle(addresses)
+        return sorted(
+            addresses,
+            key=lambda one: (self._nodes[one] in self._suspects, one not in self._masters),
+        )
 
     def _adopt(self, ranges: list[Any], asked_host: str) -> None:
         slots: list[Address | None] = [None] * SLOTS
@@ -223,13 +236,14 @@ class ClusterMap:
             slots[first : last + 1] = [addresses[0]] * (last + 1 - first)
         for address in list(self._nodes):
             if address not in members and address not in self._startup:
-                self._nodes.pop(address).reset()
+                gone = self._nodes.pop(address, None)
+                if gone is not None:
+                    gone.reset()
         for address in members:
             self.node_at(address)
         self._slots = slots
         self._masters = tuple(masters)
-        self._read_at = time.monotonic()
-        self._is_stale = False
+        self._suspects.clear()
         logger.debug("cluster table read: %d masters, %d nodes", len(masters), len(members))
 
     def _address_of(self, server: list[Any], asked_host: str) -> Address:

@@ -55,10 +55,11 @@ class Connection(Protocol):
 class Wire:
     """A connected socket together with the check whether it is still usable."""
 
-    __slots__ = ("_poll", "connection", "generation")
+    __slots__ = ("_poll", "_sock", "connection", "generation")
 
-    def __init__(self, connection: Connection, generation: int) -> None:
+    def __init__(self, connection: Connection, generation: int = 0) -> None:
         self.connection = connection
+        self._sock = connection._sock
         self.generation = generation
         self._poll = _readiness_check(connection)
 
@@ -74,12 +75,15 @@ class Wire:
 
     def set_timeout(self, seconds: float) -> None:
         """Let the next reply take ``seconds``."""
-        self.connection._sock.settimeout(seconds)
+        self._sock.settimeout(seconds)
 
     def close(self) -> None:
-        """Close the socket, whatever its state."""
+        """Close the socket, whatever its state; safe to repeat."""
         with suppress(Exception):
             self.connection.disconnect()
+        # redis-py 3.5 forgets a socket that the peer closed first without closing it.
+        with suppress(OSError):
+            self._sock.close()
 
 
 class Pool:

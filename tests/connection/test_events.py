@@ -1,0 +1,172 @@
+"""A subscription delivers messages and survives whatever happens to its connection."""
+
+import time
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import gevent
+import pytest
+
+from pytask.connection import connect
+from pytask.events import Message, Subscription
+from tests.support.servers import Server
+
+
+@pytest.fixture
+def listen(valkey_server: Server) -> Iterator[Callable[..., Subscription]]:
+    """Start a subscription to the session's server, or to another address."""
+    made: list[Subscription] = []
+
+    def start(address: Any = None, **options: Any) -> Subscription:
+        connector = connect(address or valkey_server.url)
+        options = {"channels": ["news"], "ping_interval": 0.3, **options}
+        made.append(Subscription(connector.link(connect_timeout=0.3), **options))
+        assert made[-1].wait_ready(5.0)
+        return made[-1]
+
+    yield start
+    for subscription in made:
+        subscription.close()
+
+
+def listen_until(subscription: Subscription, condition: Callable[[], bool], limit: float) -> float:
+    """Serve the subscription until ``condition``; return how long that took."""
+    started_at = time.monotonic()
+    while not condition():
+        assert time.monotonic() < started_at + limit, "it did not happen in time"
+        subscription.get(0.02)
+    return time.monotonic() - started_at
+
+
+def test_channels_and_patterns_deliver_their_messages(listen: Any, valkey_server: Server) -> None:
+    subscription = listen(channels=["news"], patterns=["task-*-control"])
+    assert subscription.generation == 1
+    valkey_server.command("PUBLISH", "news", b"\xff")
+    valkey_server.command("PUBLISH", "task-é-control", "stop")
+    assert subscription.get(2.0) == Message("news", None, b"\xff")
+    assert subscription.get(2.0) == Message("task-é-control", "task-*-control", b"stop")
+    assert subscription.get(0) is None
+
+
+def test_nothing_is_connected_before_the_first_get(valkey_server: Server) -> None:
+    subscription = Subscription(connect("redis://127.0.0.1:1").link(), channels=["news"])
+    assert not subscription.ready
+    assert subscription.get(0.1) is None
+    assert not subscription.ready
+
+
+def test_get_waits_as_long_as_asked(listen: Any) -> None:
+    subscription = listen(ping_interval=0.1)
+    started_at = time.monotonic()
+    assert subscription.get(0.35) is None
+    assert 0.3 < time.monotonic() - started_at < 0.8
+    assert subscription.generation == 1
+
+
+def test_channels_can_be_added_and_removed(listen: Any, valkey_server: Server) -> None:
+    subscription = listen()
+    subscription.subscribe("news", "more")
+    assert not subscription.ready
+    assert subscription.wait_ready(2.0)
+    assert subscription.generation == 2
+    assert valkey_server.command("PUBLISH", "more", "1") == 1
+    assert subscription.get(2.0) == Message("more", None, b"1")
+    subscription.unsubscribe("news", "unknown")
+    listen_until(subscription, lambda: valkey_server.command("PUBLISH", "news", "") == 0, 2.0)
+    subscription.unsubscribe("more")
+    assert subscription.get(0.7) is None, "pings go on without any channel"
+
+
+def test_a_subscription_without_channels_waits_for_some(valkey_server: Server) -> None:
+    subscription = Subscription(connect(valkey_server.url).link())
+    assert subscription.get(0.05) is None
+    subscription.subscribe("late")
+    assert subscription.wait_ready(2.0)
+    valkey_server.command("PUBLISH", "late", "x")
+    assert subscription.get(2.0) == Message("late", None, b"x")
+    subscription.close()
+
+
+def test_a_closed_connection_is_replaced_at_once(listen: Any, valkey_server: Server) -> None:
+    subscription = listen()
+    valkey_server.command("CLIENT", "KILL", "TYPE", "pubsub")
+    took = listen_until(subscription, lambda: subscription.generation == 2, 5.0)
+    assert took < 1.0
+    valkey_server.command("PUBLISH", "news", "again")
+    assert subscription.get(2.0) == Message("news", None, b"again")
+
+
+def test_a_half_open_connection_is_noticed(listen: Any, proxy: Any, valkey_server: Server) -> None:
+    between = proxy(valkey_server)
+    subscription = listen(between.url, ping_interval=0.3)
+    # Let a ping be answered, so that silence is counted from there.
+    subscription.get(0.4)
+    between.black_hole()
+    took = listen_until(subscription, lambda: not subscription.ready, 5.0)
+    assert took < 2 * 0.3 + 0.5
+    between.allow()
+    listen_until(subscription, lambda: subscription.generation == 2, 5.0)
+    valkey_server.command("PUBLISH", "news", "back")
+    assert subscription.get(2.0) == Message("news", None, b"back")
+
+
+def test_a_busy_owner_does_not_take_its_own_delay_for_silence(
+    listen: Any, valkey_server: Server
+) -> None:
+    subscription = listen(ping_interval=0.05)
+    subscription.get(0.06)
+    for _ in range(3):
+        gevent.sleep(0.2)
+        subscription.get(0)
+    assert subscription.generation == 1
+
+
+def test_an_outage_is_survived_without_an_exception(listen: Any, disposable_server: Any) -> None:
+    server = disposable_server("valkey")
+    subscription = listen(server.url)
+    server.kill()
+    listen_until(subscription, lambda: not subscription.ready, 5.0)
+    assert subscription.get(0.3) is None
+    server.start()
+    listen_until(subscription, lambda: subscription.generation == 2, 5.0)
+
+
+def test_a_slow_subscriber_that_was_cut_off_comes_back(listen: Any, disposable_server: Any) -> None:
+    server = disposable_server("valkey", client_output_buffer_limit="pubsub 32k 0 0")
+    subscription = listen(server.url)
+    for _ in range(200):
+        server.command("PUBLISH", "news", b"x" * 30_000)
+        if not server.command("PUBSUB", "NUMSUB", "news")[1]:
+            break
+    listen_until(subscription, lambda: subscription.generation == 2, 10.0)
+
+
+def test_a_refused_subscription_is_tried_again(listen: Any, disposable_server: Any) -> None:
+    server = disposable_server("valkey")
+    server.command("ACL", "SETUSER", "worker", "on", "nopass", "~*", "+@all", "resetchannels")
+    link = connect(f"redis://worker:x@127.0.0.1:{server.port}").link()
+    subscription = Subscription(link, channels=["news"])
+    assert subscription.get(0.2) is None
+    assert not subscription.ready
+    server.command("ACL", "SETUSER", "worker", "allchannels")
+    assert subscription.wait_ready(5.0)
+    subscription.close()
+
+
+def test_a_killed_owner_leaves_nothing_half_read(listen: Any, valkey_server: Server) -> None:
+    subscription = listen()
+    owner = gevent.spawn(subscription.get, 10)
+    gevent.sleep(0)
+    owner.kill()
+    assert subscription.wait_ready(2.0)
+    valkey_server.command("PUBLISH", "news", "x")
+    assert subscription.get(2.0) == Message("news", None, b"x")
+
+
+def test_a_closed_subscription_stays_closed(listen: Any, valkey_server: Server) -> None:
+    subscription = listen()
+    subscription.close()
+    subscription.close()
+    assert subscription.get(1.0) is None
+    assert not subscription.wait_ready(0.1)
+    assert not subscription.ready
