@@ -94,7 +94,7 @@ class PyTask:
     @property
     def running(self) -> int:
         """How many tasks run in this worker at this moment."""
-        return len(self._supervisor.table) if self._supervisor is not None else 0
+        return len(self._supervisor.parts.table) if self._supervisor is not None else 0
 
     def add_task(self, task_class: type[Any]) -> None:
         """Add a task class; the same one twice is harmless.
@@ -134,7 +134,7 @@ class PyTask:
         """
         data = encode_data(task_name, task_data, self.settings.max_data_bytes)
         if self._supervisor is not None:
-            self._supervisor.local_tasks.add(task_name, data)
+            self._supervisor.parts.local_tasks.add(task_name, data)
         else:
             self._local_tasks.append((task_name, data))
 
@@ -158,6 +158,7 @@ class PyTask:
         for name, task_class in (task_map or {}).items():
             self._registry.add(task_class, name)
         # Here, because it needs gevent, and an app that is only a client does not.
+        from .worker.parts import Parts
         from .worker.signals import SignalHandlers
         from .worker.supervisor import Supervisor
 
@@ -165,7 +166,7 @@ class PyTask:
             raise ConfigurationError("this app runs already; make another one for a second worker")
         if self._pid != os.getpid():
             self._new_identity()  # made before a fork, which other workers may share
-        self._supervisor = Supervisor(
+        parts = Parts(
             connector=self.helpers.connector,
             store=self.store,
             settings=self.settings,
@@ -176,7 +177,8 @@ class PyTask:
             version=__version__,
         )
         for task_name, data in self._local_tasks:
-            self._supervisor.local_tasks.add(task_name, data)
+            parts.local_tasks.add(task_name, data)
+        self._supervisor = Supervisor(parts)
         try:
             with SignalHandlers(self._supervisor.stop):
                 delivered = self._supervisor.run()

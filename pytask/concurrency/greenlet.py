@@ -18,7 +18,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from gevent import Greenlet, get_hub
-from greenlet import greenlet
+from greenlet import GreenletExit, greenlet
 
 from pytask.exceptions import UnknownTask
 from pytask.states import State
@@ -200,6 +200,8 @@ class GreenletExecutor:
         failed = False
         try:
             run.instance.stop()
+        except GreenletExit:
+            pass  # interrupted because it hung
         except BaseException as error:
             failed = True
             logger.error(

@@ -80,10 +80,11 @@ class Claimer(Service):
             self._reserve()
         self._signal.clear()
         self._may_hold_ids = False
+        reserved = self._pending[1] if self._pending is not None else 0
         reply = self._claim()
         for rejected in reply.rejected:
             _report(rejected)
-        if not reply.claimed and not reply.more:
+        if not reply.more and len(reply.claimed) < reserved:
             self._wait(reply.set_aside)
 
     def moved(self) -> None:

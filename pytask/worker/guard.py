@@ -20,7 +20,7 @@ from gevent.event import Event
 
 from pytask.settings import Settings
 from pytask.worker.runner import Runner
-from pytask.worker.runs import DONE, KEEP, RELOAD, REQUEUE, RunTable
+from pytask.worker.runs import DONE, RELOAD, REQUEUE, STOP, RunTable
 from pytask.worker.service import Service
 
 logger = logging.getLogger(__name__)
@@ -37,6 +37,7 @@ class Pulse(Protocol):
     acked_at: float
     leases_acked_at: list[float]
     is_failing: bool
+    trouble: str
     hub_ticked_at: float
 
     def hurry(self) -> None: ...
@@ -105,20 +106,21 @@ class Guard(Service):
         if now >= self._check_leases_at:
             self._check_leases_at = now + 1.0
             if self._trouble_since is not None:
-                self._stop_runs()  # those that were started by a late answer
+                self._stop_runs(RELOAD)  # those that were started by a late answer
             else:
                 self._check_leases(now)
 
     def _lose(self, now: float, silent: float) -> None:
         self._trouble_since = now
         self._gate.clear()
-        count = self._stop_runs()
         logger.warning(
-            "Redis has not answered for %.1f s: %s running tasks are stopped, and go back to "
+            "Redis has not answered for %.1f s (%s): %s running tasks are stopped, and go back to "
             "their queues when it answers again; no task is started until then",
             silent,
-            count,
+            self._pulse.trouble,
+            len(self._table),
         )
+        self._stop_runs(STOP)
 
     def _regain(self, now: float) -> None:
         assert self._trouble_since is not None
@@ -129,13 +131,11 @@ class Guard(Service):
         self._trouble_since = None
         self._gate.set()
 
-    def _stop_runs(self) -> int:
-        count = 0
+    def _stop_runs(self, up_to: int) -> None:
+        """Stop the runs of which nothing weightier than ``up_to`` is asked yet."""
         for run in self._table.snapshot():
-            if run.phase != DONE and run.intent in (KEEP, RELOAD):
+            if run.phase != DONE and run.intent <= up_to:
                 self._runner.request(run, REQUEUE, self._patience)
-                count += 1
-        return count
 
     def _check_leases(self, now: float) -> None:
         """Stop the runs of partitions whose leases are about to run out by ``task_timeout``."""

@@ -26,7 +26,7 @@ from typing import Any, Protocol
 
 from gevent import get_hub, monkey, sleep
 
-from pytask.exceptions import RedisError
+from pytask.exceptions import RedisError, RedisUnavailable
 from pytask.records import Beat
 from pytask.settings import Settings
 from pytask.states import Code
@@ -63,6 +63,8 @@ class Heartbeat:
         acked_at: When the last acknowledged registry beat was sent, monotonic.
         leases_acked_at: The same for the leases of each partition.
         is_failing: The last registry beat failed.
+        trouble: Why, for the log.
+        has_beaten: One has been acknowledged since the start.
         hub_ticked_at: Set by the hub to show that it turns.
     """
 
@@ -96,6 +98,7 @@ class Heartbeat:
         self.acked_at = 0.0
         self.leases_acked_at = [0.0] * len(self._partitions)
         self.is_failing = False
+        self.trouble = ""
         self.has_beaten = False
         self.hub_ticked_at = 0.0
 
@@ -213,14 +216,24 @@ class Heartbeat:
             store.beat_worker(self._worker, self._details())
         except RedisError as error:
             self.is_failing = True
-            logger.debug("registry beat failed: %s", error)
+            self._note("registry beat", error)
             # Trouble has to be told from a hiccup before redis_grace is over.
             self._beat_due = time.monotonic() + self._settings.beat_interval / 4
         else:
             self.acked_at = sent_at
             self.is_failing = False
+            self.trouble = ""
             self.has_beaten = True
             self._beat_due = sent_at + self._settings.beat_interval
+
+    def _note(self, what: str, error: RedisError) -> None:
+        text = f"{type(error).__name__}: {error}"
+        if isinstance(error, RedisUnavailable) or text == self.trouble:
+            # The guard tells the operator if it lasts.
+            logger.debug("%s failed: %s", what, error)
+        else:
+            logger.error("%s failed: %s; it is tried again until this is put right", what, error)
+        self.trouble = text
 
     def _refresh(self, store: Store, partition: int) -> None:
         runs = [
@@ -234,7 +247,7 @@ class Heartbeat:
             try:
                 beats = store.heartbeat(partition, runs[start : start + batch])
             except RedisError as error:
-                logger.debug("leases of partition %s not refreshed: %s", partition, error)
+                self._note(f"refresh of the leases of partition {partition}", error)
                 self._leases_due[partition] = time.monotonic() + self._settings.beat_interval
                 return
             if beats:

@@ -128,14 +128,13 @@ class Runner:
             return
         if patience is None:
             patience = self._settings.stop_timeout
-        hurried = intent > run.intent and patience < self._settings.stop_timeout
         asked_before = run.intent != KEEP
         run.intent = max(run.intent, intent)
         if run.phase in (NEW, RELOADING):
             return  # looked at before its next line
         if not asked_before:
             self._stopper.begin(run, patience)
-        elif hurried:
+        elif patience < self._settings.stop_timeout:
             self._stopper.hasten(run, patience)
 
     def request_reload(self, run: Run, reload_id: str) -> None:

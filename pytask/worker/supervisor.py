@@ -1,4 +1,4 @@
-"""Builds a worker from its parts, starts them in order, and ends them in order.
+"""Starts the parts of a worker in order, and ends them in order.
 
 Start, and why in this order:
 
@@ -23,169 +23,47 @@ from __future__ import annotations
 import logging
 import os
 import random
-import socket
 import time
 import weakref
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable
 from typing import Any
 
 import gevent
 from gevent.event import Event
 
-from pytask.concurrency.greenlet import GreenletExecutor
 from pytask.exceptions import RedisError, RedisUnavailable
-from pytask.settings import Settings
-from pytask.store import Store
-from pytask.task import TaskEnvironment
-from pytask.worker.claimer import Claimer, Waiter
-from pytask.worker.control import Control
-from pytask.worker.finisher import Finisher, total_held
-from pytask.worker.guard import Guard, short_patience
-from pytask.worker.heartbeat import BeatReader, Heartbeat
-from pytask.worker.local import LocalTasks
-from pytask.worker.promoter import Promoter
-from pytask.worker.registry import TaskRegistry
-from pytask.worker.runner import Runner
-from pytask.worker.runs import DONE, REQUEUE, RunTable, Slots
+from pytask.worker.finisher import total_held
+from pytask.worker.parts import Parts
+from pytask.worker.runs import DONE, REQUEUE
 from pytask.worker.servers import warn_of_unsafe_servers
 from pytask.worker.service import Service
 from pytask.worker.signals import restore_default_signals
-from pytask.worker.stopper import Stopper
 
 logger = logging.getLogger(__name__)
 
-_living: weakref.WeakSet[Supervisor] = weakref.WeakSet()
-
 #: How often the end looks whether it may go on, in seconds.
 _LOOK = 0.02
+#: Seconds between two log lines while the start waits for Redis.
+_REMIND = 5.0
+#: Seconds that a hurried end still gives Redis to take what is ready.
+_LAST_WORDS = 1.0
+
+_living: weakref.WeakSet[Supervisor] = weakref.WeakSet()
 
 
 class Supervisor:
-    """One worker, from its start to its end.
+    """The life of one worker.
 
     Args:
-        connector: Opens connections of our own.
-        store: Where the tasks are.
-        settings: All tunables.
-        registry: The task classes.
-        exception_handlers: Told of unexpected exceptions of tasks.
-        environment: What tasks are given.
-        worker: Our name in Redis.
-        version: Shown in the registry.
+        parts: What it consists of.
     """
 
-    def __init__(
-        self,
-        *,
-        connector: Any,
-        store: Store,
-        settings: Settings,
-        registry: TaskRegistry,
-        exception_handlers: Sequence[Callable[[BaseException], Any]],
-        environment: TaskEnvironment,
-        worker: str,
-        version: str,
-    ) -> None:
-        self.worker = worker
-        self._store = store
-        self._settings = settings
-        self._connector = connector
-        self._version = version
-        self._started_at = time.time()
+    def __init__(self, parts: Parts) -> None:
+        self.parts = parts
+        self._settings = parts.settings
         self._asked_to_stop = Event()
         self._in_a_hurry = Event()
-        self._gate = Event()
-        self._gate.set()
-        self.table = RunTable(Slots(settings.concurrency))
-        self.local_tasks = LocalTasks(store, worker, self._gate)
-        self._build_running(registry, exception_handlers, environment)
-        self._build_claiming()
         _living.add(self)
-
-    def _build_running(
-        self,
-        registry: TaskRegistry,
-        exception_handlers: Sequence[Callable[[BaseException], Any]],
-        environment: TaskEnvironment,
-    ) -> None:
-        settings, store, table = self._settings, self._store, self.table
-        self.finishers = [
-            Finisher(store, partition, table, settings, lambda run: self.runner.returned(run))
-            for partition in store.partitions
-        ]
-        self.runner = Runner(
-            table=table,
-            store=store,
-            settings=settings,
-            environment=environment,
-            finishers=self.finishers,
-            on_local_lost=self.local_tasks.lost,
-        )
-        executor = GreenletExecutor(
-            registry,
-            exception_handlers,
-            settings.max_output_bytes,
-            self.runner.conclude,
-            lambda run, failed: self.stopper.stop_ended(run, failed),
-        )
-        self.stopper = Stopper(executor, self.runner.abandon)
-        self.runner.wire(executor, self.stopper)
-        self.local_tasks.wire(self.runner)
-        self.beat_reader = BeatReader(table, self.runner, short_patience(settings))
-        self.heartbeat = Heartbeat(
-            store=store,
-            # Trouble must be noticed well within redis_grace.
-            open_link=lambda: self._connector.link(
-                timeout=settings.beat_interval, connect_timeout=settings.beat_interval
-            ),
-            worker=self.worker,
-            details=self._details,
-            table=table,
-            settings=settings,
-            deliver=self.beat_reader.deliver,
-        )
-        self.guard = Guard(
-            pulse=self.heartbeat,
-            table=table,
-            runner=self.runner,
-            gate=self._gate,
-            settings=settings,
-        )
-        self.control = Control(
-            link=self._connector.link(),
-            keys=store.keys,
-            table=table,
-            runner=self.runner,
-            pulse=self.heartbeat,
-        )
-
-    def _build_claiming(self) -> None:
-        settings, store = self._settings, self._store
-        self.promoters = [Promoter(store, partition) for partition in store.partitions]
-        self.claimers = [
-            Claimer(
-                store,
-                partition,
-                worker=self.worker,
-                settings=settings,
-                slots=self.table.slots,
-                runner=self.runner,
-                gate=self._gate,
-            )
-            for partition in store.partitions
-        ]
-        self.waiters = [
-            Waiter(
-                store,
-                queue,
-                partition,
-                worker=self.worker,
-                claimer=claimer,
-                block_seconds=settings.block_seconds,
-            )
-            for partition, claimer in zip(store.partitions, self.claimers, strict=True)
-            for queue in settings.queues
-        ]
 
     def run(self) -> bool:
         """Work until :meth:`stop` is called.
@@ -199,16 +77,15 @@ class Supervisor:
         """
         if not self._wait_for_redis():
             return True
-        warn_of_unsafe_servers(self._connector.link())
+        # Beside the start, because a signal must be able to interrupt that.
+        gevent.spawn(warn_of_unsafe_servers, self.parts.connector.link())
         self._start()
-        if self._asked_to_stop.is_set():
-            logger.info("worker %s was stopped before it took on anything", self.worker)
-        else:
+        if not self._asked_to_stop.is_set():
             logger.info(
                 "worker %s takes tasks from %s at %s, up to %s at a time",
-                self.worker,
+                self.parts.worker,
                 ", ".join(self._settings.queues),
-                self._connector.description,
+                self.parts.connector.description,
                 self._settings.concurrency,
             )
         self._asked_to_stop.wait()
@@ -224,7 +101,7 @@ class Supervisor:
                 "%s: no more tasks are taken; %s running ones have %.1f s to end before they are "
                 "stopped and requeued",
                 reason,
-                len(self.table),
+                len(self.parts.table),
                 self._settings.drain_timeout,
             )
             self._asked_to_stop.set()
@@ -238,11 +115,11 @@ class Supervisor:
         The child inherits every greenlet. If it lets the hub run, they must neither read from the
         sockets of the parent, nor beat, claim or finish in its name, nor run its tasks once more.
         """
-        for service in self._services():
+        for service in self.parts.services():
             service.kill()
-        self.local_tasks.stop()
+        self.parts.local_tasks.stop()
         forking = gevent.getcurrent()
-        for run in self.table.snapshot():
+        for run in self.parts.table.snapshot():
             run.phase = DONE
             if run.greenlet is not None and run.greenlet is not forking:
                 gevent.kill(run.greenlet)
@@ -252,82 +129,90 @@ class Supervisor:
     def _wait_for_redis(self) -> bool:
         """Settle the number of partitions; return False if asked to stop before that."""
         pause = 0.1
+        store = self.parts.store.patient(0)
         while not self._asked_to_stop.is_set():
-            attempt = gevent.spawn(self._store.patient(0).agree_partitions)
+            attempt = gevent.spawn(_result_of, store.agree_partitions)
             waited_for: list[Any] = [attempt, self._asked_to_stop]
             gevent.wait(waited_for, count=1)
             if not attempt.ready():
                 attempt.kill(block=False)
                 return False
-            try:
-                attempt.get()
-            except RedisUnavailable as error:
-                logger.warning(
-                    "Redis at %s cannot be reached (%s); trying again in %.1f s",
-                    self._connector.description,
-                    error,
-                    pause,
-                )
-                self._asked_to_stop.wait(pause * random.uniform(0.5, 1.0))
-                pause = min(5.0, pause * 2)
-            else:
+            error = attempt.get()
+            if error is None:
                 return True
+            if not isinstance(error, RedisUnavailable):
+                raise error
+            logger.warning(
+                "Redis at %s cannot be reached (%s); trying again in %.1f s",
+                self.parts.connector.description,
+                error,
+                pause,
+            )
+            self._asked_to_stop.wait(pause * random.uniform(0.5, 1.0))
+            pause = min(_REMIND, pause * 2)
         return False
 
     def _start(self) -> None:
-        self.beat_reader.start()
-        self.stopper.start()
-        self.heartbeat.start()
-        self.guard.start()
-        # A worker that dies right after its first claim must be known, to be missed.
-        while not self.heartbeat.has_beaten and not self._asked_to_stop.wait(_LOOK):
-            pass
-        for service in (*self.finishers, self.control):
-            service.start()
-        if self._asked_to_stop.is_set():
+        parts = self.parts
+        parts.beat_reader.start()
+        parts.stopper.start()
+        parts.heartbeat.start()
+        parts.guard.start()
+        for finisher in parts.finishers:
+            finisher.start()
+        parts.control.start()
+        if not self._wait_for_first_beat():
             return
-        self.local_tasks.start()
-        for service in (*self.promoters, *self.claimers, *self.waiters):
+        parts.local_tasks.start()
+        claiming: list[Service] = [*parts.promoters, *parts.claimers, *parts.waiters]
+        for service in claiming:
             service.start()
 
-    def _details(self) -> Mapping[str, str]:
-        return {
-            "host": socket.gethostname(),
-            "pid": str(os.getpid()),
-            "queues": ",".join(self._settings.queues),
-            "running": str(len(self.table)),
-            "concurrency": str(self._settings.concurrency),
-            "started": f"{self._started_at:.3f}",
-            "version": self._version,
-        }
+    def _wait_for_first_beat(self) -> bool:
+        """Wait until the registry knows us: who dies after a claim must be known to be missed."""
+        remind_at = time.monotonic() + _REMIND
+        while not self.parts.heartbeat.has_beaten:
+            if self._asked_to_stop.wait(_LOOK):
+                return False
+            if time.monotonic() > remind_at:
+                remind_at += _REMIND
+                logger.warning(
+                    "worker %s cannot enter itself in the registry (%s); it takes no tasks until "
+                    "it can",
+                    self.parts.worker,
+                    self.parts.heartbeat.trouble or "no answer",
+                )
+        return True
 
     # End
 
     def _end(self) -> bool:
+        parts = self.parts
         self._stop_claiming()
-        self._wait_until(lambda: not self.table.occupied, self._settings.drain_timeout)
-        stopped = self.runner.request_all(REQUEUE)
+        self._wait_until(lambda: not parts.table.occupied, self._settings.drain_timeout)
+        stopped = parts.runner.request_all(REQUEUE)
         if stopped:
             logger.info("%s running tasks are stopped and put back on their queues", stopped)
-        # Two steps of stop_timeout, and the last one of a second; the stopper ends it all before.
+        # Two steps of stop_timeout and a last one of a second; the stopper ends it before that.
         self._wait_until(self._is_quiet, 2 * self._settings.stop_timeout + 2)
-        self.runner.give_up_all()
+        parts.runner.give_up_all()
         delivered = self._deliver()
-        for service in (*self.finishers, self.control, self.guard, self.stopper, self.beat_reader):
+        for service in (*parts.finishers, parts.control, parts.guard, parts.stopper):
             service.stop()
-        self.heartbeat.stop()
-        self.heartbeat.join(2 * self._settings.beat_interval + 1)
+        parts.heartbeat.stop()
+        parts.heartbeat.join(2 * self._settings.beat_interval + 1)
         left = self._leave()
-        for service in self._services():
+        for service in parts.services():
             service.kill()
             service.join(1.0)
         return delivered and left
 
     def _stop_claiming(self) -> None:
-        claiming: list[Service] = [*self.waiters, *self.claimers, *self.promoters]
+        parts = self.parts
+        claiming: list[Service] = [*parts.waiters, *parts.claimers, *parts.promoters]
         for service in claiming:
             service.stop()
-        self.local_tasks.stop()
+        parts.local_tasks.stop()
         deadline = time.monotonic() + self._settings.stop_timeout
         for service in claiming:
             if not service.join(max(0.0, deadline - time.monotonic())):
@@ -337,7 +222,7 @@ class Supervisor:
     def _give_back(self, *, forget: bool) -> bool:
         """Empty our claim lists; return whether Redis confirmed it for all partitions."""
         try:
-            for claimer in self.claimers:
+            for claimer in self.parts.claimers:
                 claimer.settle()
                 claimer.give_back(forget=forget)
         except RedisError as error:
@@ -346,12 +231,15 @@ class Supervisor:
         return True
 
     def _is_quiet(self) -> bool:
-        return len(self.table) == total_held(self.finishers)
+        return len(self.parts.table) == total_held(self.parts.finishers)
 
     def _deliver(self) -> bool:
         """Wait until Redis has taken all outcomes; return whether it has."""
-        self._wait_until(lambda: not len(self.table), self._settings.stop_timeout)
-        count = len(self.table)
+        seconds = _LAST_WORDS if self._in_a_hurry.is_set() else self._settings.stop_timeout
+        deadline = time.monotonic() + seconds
+        while len(self.parts.table) and time.monotonic() < deadline:
+            gevent.sleep(_LOOK)
+        count = len(self.parts.table)
         if count:
             logger.error(
                 "Redis did not take the end of %s tasks; their leases run out, and a Monitor of "
@@ -362,20 +250,21 @@ class Supervisor:
 
     def _leave(self) -> bool:
         """Give back what slipped in and leave the registry; return whether Redis confirmed."""
-        store = self._store.patient(0)
+        if not self.parts.heartbeat.has_beaten:
+            return True
         try:
             empty = self._give_back(forget=True)
-            store.leave_fleet(self.worker)
+            self.parts.store.patient(0).leave_fleet(self.parts.worker)
         except RedisError as error:
             logger.warning(
                 "worker %s ends without having left the registry (%s); it counts as dead in "
                 "%.0f s, and a Monitor looks after what it left",
-                self.worker,
+                self.parts.worker,
                 error,
                 self._settings.worker_timeout,
             )
             return False
-        logger.info("worker %s has ended", self.worker)
+        logger.info("worker %s has ended", self.parts.worker)
         return empty
 
     def _wait_until(self, condition: Callable[[], bool], seconds: float) -> None:
@@ -385,17 +274,14 @@ class Supervisor:
             if self._in_a_hurry.wait(_LOOK):
                 return
 
-    def _services(self) -> list[Service]:
-        return [
-            *self.waiters,
-            *self.claimers,
-            *self.promoters,
-            *self.finishers,
-            self.control,
-            self.guard,
-            self.stopper,
-            self.beat_reader,
-        ]
+
+def _result_of(function: Callable[[], object]) -> Exception | None:
+    """Return what ``function`` raised; a greenlet that fails would print it as well."""
+    try:
+        function()
+    except Exception as error:
+        return error
+    return None
 
 
 def _after_fork() -> None:

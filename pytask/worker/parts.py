@@ -1,0 +1,173 @@
+"""The parts of one worker, made and connected; the supervisor starts and ends them."""
+
+from __future__ import annotations
+
+import os
+import socket
+import time
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+from gevent.event import Event
+
+from pytask.concurrency.greenlet import GreenletExecutor
+from pytask.settings import Settings
+from pytask.store import Store
+from pytask.task import TaskEnvironment
+from pytask.worker.claimer import Claimer, Waiter
+from pytask.worker.control import Control
+from pytask.worker.finisher import Finisher
+from pytask.worker.guard import Guard, short_patience
+from pytask.worker.heartbeat import BeatReader, Heartbeat
+from pytask.worker.local import LocalTasks
+from pytask.worker.promoter import Promoter
+from pytask.worker.registry import TaskRegistry
+from pytask.worker.runner import Runner
+from pytask.worker.runs import RunTable, Slots
+from pytask.worker.service import Service
+from pytask.worker.stopper import Stopper
+
+
+class Parts:
+    """Everything a worker consists of.
+
+    Args:
+        connector: Opens connections of our own.
+        store: Where the tasks are.
+        settings: All tunables.
+        registry: The task classes.
+        exception_handlers: Told of unexpected exceptions of tasks.
+        environment: What tasks are given.
+        worker: Our name in Redis.
+        version: Shown in the registry.
+    """
+
+    def __init__(
+        self,
+        *,
+        connector: Any,
+        store: Store,
+        settings: Settings,
+        registry: TaskRegistry,
+        exception_handlers: Sequence[Callable[[BaseException], Any]],
+        environment: TaskEnvironment,
+        worker: str,
+        version: str,
+    ) -> None:
+        self.connector = connector
+        self.store = store
+        self.settings = settings
+        self.worker = worker
+        self._version = version
+        self._started_at = time.time()
+        #: Closed while Redis is in trouble: nothing is started then.
+        self.gate = Event()
+        self.gate.set()
+        self.table = RunTable(Slots(settings.concurrency))
+        self.local_tasks = LocalTasks(store, worker, self.gate)
+        self.finishers = [
+            Finisher(store, partition, self.table, settings, lambda run: self.runner.returned(run))
+            for partition in store.partitions
+        ]
+        self.runner = Runner(
+            table=self.table,
+            store=store,
+            settings=settings,
+            environment=environment,
+            finishers=self.finishers,
+            on_local_lost=self.local_tasks.lost,
+        )
+        executor = GreenletExecutor(
+            registry,
+            exception_handlers,
+            settings.max_output_bytes,
+            self.runner.conclude,
+            lambda run, failed: self.stopper.stop_ended(run, failed),
+        )
+        self.stopper = Stopper(executor, self.runner.abandon)
+        self.runner.wire(executor, self.stopper)
+        self.local_tasks.wire(self.runner)
+        self._make_watching()
+        self._make_claiming()
+
+    def services(self) -> list[Service]:
+        """Return all services of the hub."""
+        return [
+            *self.waiters,
+            *self.claimers,
+            *self.promoters,
+            *self.finishers,
+            self.control,
+            self.guard,
+            self.stopper,
+            self.beat_reader,
+        ]
+
+    def _make_watching(self) -> None:
+        settings = self.settings
+        self.beat_reader = BeatReader(self.table, self.runner, short_patience(settings))
+        self.heartbeat = Heartbeat(
+            store=self.store,
+            # Trouble must be noticed well within redis_grace.
+            open_link=lambda: self.connector.link(
+                timeout=settings.beat_interval, connect_timeout=settings.beat_interval
+            ),
+            worker=self.worker,
+            details=self._details,
+            table=self.table,
+            settings=settings,
+            deliver=self.beat_reader.deliver,
+        )
+        self.guard = Guard(
+            pulse=self.heartbeat,
+            table=self.table,
+            runner=self.runner,
+            gate=self.gate,
+            settings=settings,
+        )
+        self.control = Control(
+            link=self.connector.link(),
+            keys=self.store.keys,
+            table=self.table,
+            runner=self.runner,
+            pulse=self.heartbeat,
+        )
+
+    def _make_claiming(self) -> None:
+        store, settings, worker = self.store, self.settings, self.worker
+        self.promoters = [Promoter(store, partition) for partition in store.partitions]
+        self.claimers = [
+            Claimer(
+                store,
+                partition,
+                worker=worker,
+                settings=settings,
+                slots=self.table.slots,
+                runner=self.runner,
+                gate=self.gate,
+            )
+            for partition in store.partitions
+        ]
+        self.waiters = [
+            Waiter(
+                store,
+                queue,
+                partition,
+                worker=worker,
+                claimer=claimer,
+                block_seconds=settings.block_seconds,
+            )
+            for partition, claimer in zip(store.partitions, self.claimers, strict=True)
+            for queue in settings.queues
+        ]
+
+    def _details(self) -> Mapping[str, str]:
+        return {
+            "host": socket.gethostname(),
+            "pid": str(os.getpid()),
+            "queues": ",".join(self.settings.queues),
+            "running": str(len(self.table)),
+            "concurrency": str(self.settings.concurrency),
+            "started": f"{self._started_at:.3f}",
+            "version": self._version,
+        }
