@@ -1,5 +1,5 @@
 #!lua flags=allow-oom
--- adopt: WAIT or RETRY in no list -> back in its queue; ended in no list -> in the end queue
+-- adopt: WAIT or RETRY in no list -> its queue; ended -> end queue; the rest -> task set
 -- Put an orphan back where its state says it belongs. The caller suspects it; this script makes
 -- sure, by reading the lists, which is why it is called for suspects only.
 --
@@ -18,8 +18,9 @@
 --- @include "key_types"
 --- @include "read_record"
 --- @include "queue_key"
+--- @include "unqueue"
 
-local record = read_record(KEYS[1], 'state', 'queue', 'end_claim')
+local record = read_record(KEYS[1], 'state', 'queue', 'end_claim', 'cleanup', 'unqueue')
 if not record then return -3 end
 local queue = queue_key(KEYS[2], record[2])
 local wrong = wrong_type(queue, 'list', KEYS[3], 'zset', KEYS[4], 'list', KEYS[5], 'set',
@@ -32,10 +33,14 @@ if not state then return 0 end
 if redis.call('SISMEMBER', KEYS[5], id) == 1 then return -1 end
 if state == 'WAIT' or state == 'RETRY' then
   if redis.call('ZSCORE', KEYS[3], id) or redis.call('LPOS', queue, id) then return -1 end
-  if not look then redis.call('RPUSH', queue, id) end
+  if not look then
+    local name = queue_name(record[2])
+    if is_unqueued(record[5], name) then write_unqueue(KEYS[1], unqueue_without(record[5], name)) end
+    redis.call('RPUSH', queue, id)
+  end
   return 1
 end
-if state == 'RUNNING' or state == 'STOPPED' then
+if state == 'RUNNING' or state == 'STOPPED' or record[4] == 'false' then
   if not look then redis.call('SADD', KEYS[5], id) end
   return 1
 end

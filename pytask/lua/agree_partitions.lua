@@ -1,4 +1,4 @@
-#!lua
+#!lua flags=allow-oom
 -- agree_partitions: the first to come decides
 -- Store the number of partitions at the first use of the data, and tell every later comer.
 --

@@ -13,5 +13,5 @@
 local wrong = wrong_type(KEYS[1], 'zset', KEYS[2], 'hash')
 if wrong then return wrong end
 redis.call('ZADD', KEYS[1], stamp(now()), ARGV[1])
-redis.call('HSET', KEYS[2], unpack(ARGV, 2))
+if #ARGV > 2 then redis.call('HSET', KEYS[2], unpack(ARGV, 2)) end
 return 1

@@ -4,8 +4,9 @@
 --
 -- Eligible is an ID whose record exists and
 --   * has the state WAIT, RETRY or none, or
---   * is STOPPED and was pushed again by hand (a stop leaves `unqueue` behind to tell the two apart),
---   * and has not expired.
+--   * is STOPPED and was pushed again by hand,
+--   * is not named in the record's `unqueue`, by which a stop says that the entry is void,
+--   * and has been started before or has not expired.
 -- Taken first is what a blocking pop left in the worker's own claim list, then what was set aside,
 -- then the queue, for one queue after the other: the most urgent first. An ID without a record is set
 -- aside for a grace, because a person may push the ID before writing the record.
@@ -17,6 +18,7 @@
 -- KEYS[5 ..] for each queue: new queue (list), claim list of the worker (list), missing (zset)
 -- ARGV[1] worker  ARGV[2] request id  ARGV[3] prefix of records  ARGV[4] prefix of channels
 -- ARGV[5] most tasks to take  ARGV[6] grace for IDs without a record, in seconds
+-- ARGV[7 ..] name of each queue
 --
 -- Returns {more, set aside, claimed, rejected}:
 --   more       1 if the scan ended at its bound: call again at once
@@ -29,6 +31,7 @@
 --- @include "read_record"
 --- @include "publish_event"
 --- @include "end_task"
+--- @include "unqueue"
 
 local worker, request, prefix, channel = ARGV[1], ARGV[2], ARGV[3], ARGV[4]
 local limit, grace = tonumber(ARGV[5]), tonumber(ARGV[6])
@@ -49,11 +52,12 @@ local function repeated(memo)
   local claimed = {}
   for i = 2, #memo do
     local id = memo[i]
-    local record = read_record(prefix .. id, 'run', 'task', 'data', 'attempts', 'cleanup', 'state')
+    local record = read_record(prefix .. id, 'run', 'task', 'data', 'attempts', 'cleanup', 'state',
+      'local')
     local attempts = record and tonumber(record[4]) or 0
     if record and record[6] == 'RUNNING' and record[1] == token_of(attempts, i - 1) then
       for _, value in ipairs({id, record[1], record[2] or '', record[3] or '', attempts,
-          record[5] or '', ''}) do
+          record[5] or '', record[7] or ''}) do
         table.insert(claimed, value)
       end
     end
@@ -71,7 +75,8 @@ end
 
 -- Pass 1: read every candidate and decide, write nothing.
 local time = now()
-local takes, expired, rejected, aside, unaside, seen = {}, {}, {}, {}, {}, {}
+local takes, expired, rejected, aside, unaside = {}, {}, {}, {}, {}
+local records, unqueued, decided = {}, {}, {}
 local scanned, set_aside = 0, 0
 
 local function reject(id, reason)
@@ -86,26 +91,42 @@ local function without_record(id, missing_key, first_seen)
   return true
 end
 
-local function decide(id, missing_key, first_seen)
-  if seen[id] then
-    return reject(id, 'duplicate')
-  end
+-- Whether a stop left this very entry behind; each name in `unqueue` stands for one entry.
+local function drop_void(id, queue, record)
+  if unqueued[id] == nil then unqueued[id] = record and record[7] or '' end
+  if not is_unqueued(unqueued[id], queue) then return false end
+  unqueued[id] = unqueue_without(unqueued[id], queue) or ''
+  return true
+end
+
+local function decide(id, queue, missing_key, first_seen)
   local key = prefix .. id
-  local record = read_record(key, 'state', 'task', 'data', 'attempts', 'cleanup', 'expires',
-    'unqueue', 'end_entry', 'local')
-  seen[id] = true
+  local record = records[id]
+  if record == nil then
+    record = read_record(key, 'state', 'task', 'data', 'attempts', 'cleanup', 'expires',
+      'unqueue', 'end_entry', 'local') or false
+    records[id] = record
+  end
+  if drop_void(id, queue, record) then
+    reject(id, 'stopped')
+    if first_seen then table.insert(unaside, {missing_key, id}) end
+    return
+  end
+  if decided[id] then
+    if not first_seen then reject(id, 'duplicate') end
+    return
+  end
+  decided[id] = true
   if not record then
     reject(id, 'type')
   elseif not record[2] and without_record(id, missing_key, first_seen) then
     return
   elseif not record[2] and redis.call('EXISTS', key) == 0 then
     reject(id, 'missing')
-  elseif record[1] == 'STOPPED' and record[7] then
-    reject(id, 'stopped')
   elseif record[1] and record[1] ~= '' and record[1] ~= 'WAIT' and record[1] ~= 'RETRY' and
       record[1] ~= 'STOPPED' then
     reject(id, 'duplicate')
-  elseif (tonumber(record[6]) or math.huge) <= time then
+  elseif (tonumber(record[6]) or math.huge) <= time and (tonumber(record[4]) or 0) == 0 then
     table.insert(expired, {id, record})
     reject(id, 'expired')
   else
@@ -114,40 +135,39 @@ local function decide(id, missing_key, first_seen)
   if first_seen then table.insert(unaside, {missing_key, id}) end
 end
 
-local trims = {}
-local function scan_list(list, missing_key)
-  local room = math.min(limit - #takes, scan_bound - scanned)
-  if room <= 0 then return end
-  local ids = redis.call('LRANGE', list, -room, -1)
-  local examined = 0
-  for i = #ids, 1, -1 do
-    decide(ids[i], missing_key, nil)
-    examined = examined + 1
+local trims, more = {}, 0
+local function scan_list(list, queue, missing_key)
+  local examined, all = 0, false
+  while not all and #takes < limit and scanned < scan_bound do
+    local room = math.min(limit - #takes, scan_bound - scanned)
+    local ids = redis.call('LRANGE', list, -(examined + room), -(examined + 1))
+    for i = #ids, 1, -1 do decide(ids[i], queue, missing_key, nil) end
+    examined = examined + #ids
+    scanned = scanned + #ids
+    all = #ids < room
   end
-  scanned = scanned + examined
-  if examined > 0 then table.insert(trims, {list, examined, examined == room}) end
+  if examined > 0 then table.insert(trims, {list, examined}) end
+  if not all and #takes < limit then more = 1 end
 end
 
 for i = 5, #KEYS, 3 do
-  local queue, own, missing = KEYS[i], KEYS[i + 1], KEYS[i + 2]
-  scan_list(own, missing)
+  local queue, own, missing = ARGV[7 + (i - 5) / 3], KEYS[i + 1], KEYS[i + 2]
+  scan_list(own, queue, missing)
   local waiting = redis.call('ZRANGE', missing, 0, 99, 'WITHSCORES')
   for j = 1, #waiting, 2 do
-    if #takes < limit then decide(waiting[j], missing, tonumber(waiting[j + 1])) end
+    if #takes < limit then decide(waiting[j], queue, missing, tonumber(waiting[j + 1])) end
   end
-  scan_list(queue, missing)
+  scan_list(KEYS[i], queue, missing)
 end
 
 -- Pass 2: write; nothing below can fail.
-local more = 0
-for _, trim in ipairs(trims) do
-  redis.call('LTRIM', trim[1], 0, -(trim[2] + 1))
-  if trim[3] and #takes < limit then more = 1 end
-end
-for _, entry in ipairs(aside) do redis.call('ZADD', entry[1], stamp(time), entry[2]) end
+for _, trim in ipairs(trims) do redis.call('LTRIM', trim[1], 0, -(trim[2] + 1)) end
+for _, entry in ipairs(aside) do redis.call('ZADD', entry[1], 'NX', stamp(time), entry[2]) end
 for _, entry in ipairs(unaside) do redis.call('ZREM', entry[1], entry[2]) end
-for i = 1, #rejected, 2 do
-  if rejected[i + 1] == 'stopped' then redis.call('HDEL', prefix .. rejected[i], 'unqueue') end
+for id, names in pairs(unqueued) do
+  if records[id] and names ~= (records[id][7] or '') then
+    write_unqueue(prefix .. id, names ~= '' and names)
+  end
 end
 for _, entry in ipairs(expired) do
   local id, record = entry[1], entry[2]
@@ -166,9 +186,7 @@ for i, take in ipairs(takes) do
   local key = prefix .. id
   redis.call('HSET', key, 'state', 'RUNNING', 'run', token, 'worker', worker, 'attempts', attempts,
     'started', at, 'last_update', at)
-  if record[1] == 'STOPPED' or record[1] == 'RETRY' or record[7] then
-    redis.call('HDEL', key, 'output', 'ended', 'unqueue')
-  end
+  if record[1] == 'STOPPED' or record[1] == 'RETRY' then redis.call('HDEL', key, 'output', 'ended') end
   ids[i] = id
   remembered[i + 1] = id
   leases[2 * i - 1] = at

@@ -7,7 +7,7 @@
 --
 -- KEYS[1] tasks (set)  KEYS[2] delayed (zset)  KEYS[3] failed (zset)
 -- KEYS[4 .. 3+n] record (hash) of each task  KEYS[4+n ..] new queues (lists)
--- ARGV[1] number of tasks n  ARGV[2] request id, then seven for each task:
+-- ARGV[1] number of tasks n  ARGV[2] request id, then eight for each task:
 -- ARGV id, task, data (JSON), index of its queue among the queues, name of its queue ('' = the
 -- default one), cleanup ('' or 'false'), delay in seconds, expires in seconds (0 = never)
 --
@@ -20,6 +20,8 @@
 --- @include "clock"
 --- @include "key_types"
 --- @include "read_record"
+--- @include "queue_key"
+--- @include "unqueue"
 
 local count = tonumber(ARGV[1])
 local request = ARGV[2]
@@ -42,8 +44,9 @@ for i = 1, count do
     codes[i] = -4
   elseif old[3] == request then
     codes[i] = 2
+    seen[id] = true
   elseif old[1] == 'WAIT' or old[1] == 'RETRY' or old[1] == 'RUNNING' or
-      (not old[1] and old[2]) then
+      ((old[1] or '') == '' and old[2]) then
     codes[i] = -4
   else
     codes[i] = 1
@@ -62,7 +65,8 @@ for i = 1, count do
     local queue_index, queue, cleanup = ARGV[at + 3], ARGV[at + 4], ARGV[at + 5]
     local delay, expires = tonumber(ARGV[at + 6]), tonumber(ARGV[at + 7])
     local key, old = KEYS[3 + i], olds[i]
-    if old[1] then
+    local unqueue, name = old[5], queue_name(queue)
+    if old[1] or unqueue then
       redis.call('DEL', key)
       redis.call('SREM', KEYS[1], id)
       redis.call('ZREM', KEYS[3], id)
@@ -75,12 +79,15 @@ for i = 1, count do
     if old[6] == '1' then redis.call('HSET', key, 'end_entry', '1') end
     if delay > 0 then
       redis.call('ZADD', KEYS[2], stamp(time + delay), id)
-    elseif not (old[5] and (old[4] or '') == queue) then
-      -- A stop left the ID in its queue (unqueue): that entry serves again, no second one.
+    elseif is_unqueued(unqueue, name) then
+      unqueue = unqueue_without(unqueue, name)
+    else
       local list = KEYS[first_queue + tonumber(queue_index)]
       pushes[list] = pushes[list] or {}
       table.insert(pushes[list], id)
     end
+    -- Entries a stop left elsewhere are still to be dropped, above all with a delay.
+    if unqueue then write_unqueue(key, unqueue) end
   end
 end
 for list, ids in pairs(pushes) do

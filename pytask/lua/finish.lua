@@ -39,7 +39,7 @@ end
 
 local time = now()
 local at = stamp(time)
-local released, gone, ended = {}, {}, {}
+local released, gone, kept, ended = {}, {}, {}, {}
 for i = 1, #codes do
   if codes[i] == 1 then
     local n = 5 * i - 3
@@ -58,11 +58,14 @@ for i = 1, #codes do
     elseif queued then
       table.insert(gone, id)
       if record[5] ~= '1' then table.insert(ended, id) end
+    else
+      table.insert(kept, id)
     end
     publish_event(ARGV[1], id, string.lower(state), output)
   end
 end
 if #released > 0 then redis.call('ZREM', KEYS[2], unpack(released)) end
 if #gone > 0 then redis.call('SREM', KEYS[1], unpack(gone)) end
+if #kept > 0 then redis.call('SADD', KEYS[1], unpack(kept)) end
 if #ended > 0 then redis.call('LPUSH', KEYS[3], unpack(ended)) end
 return codes

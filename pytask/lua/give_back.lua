@@ -4,16 +4,26 @@
 --
 -- Called by the worker itself when it has no room for them, and by a Monitor for a dead worker.
 --
--- KEYS[1] claims (hash)  KEYS[2 ..] for each queue: claim list (list), queue (list)
+-- KEYS[1] claims (hash)  KEYS[2] claim list of its Cleanup (list)  KEYS[3] end queue (list)
+-- KEYS[4 ..] for each queue: claim list (list), queue (list)
 -- ARGV[1] worker  ARGV[2] '1' to forget its last claim too: it will not ask again
+-- ARGV[3] prefix of records
 --
 -- Returns how many IDs were returned
 --
 --- @include "key_types"
+--- @include "read_record"
 
 local wrong = wrong_type(KEYS[1], 'hash')
 for i = 2, #KEYS do wrong = wrong or wrong_type(KEYS[i], 'list') end
 if wrong then return wrong end
+
+-- A task that ends again must know that an entry stands in the end queue already.
+local ended = {}
+for _, id in ipairs(redis.call('LRANGE', KEYS[2], 0, -1)) do
+  local record = read_record(ARGV[3] .. id, 'state')
+  if record and record[1] then table.insert(ended, ARGV[3] .. id) end
+end
 
 local returned = 0
 for i = 2, #KEYS, 2 do
@@ -22,6 +32,10 @@ for i = 2, #KEYS, 2 do
     returned = returned + 1
   end
   redis.call('DEL', KEYS[i])
+end
+for _, key in ipairs(ended) do
+  redis.call('HSET', key, 'end_entry', '1')
+  redis.call('HDEL', key, 'end_claim')
 end
 if ARGV[2] == '1' then redis.call('HDEL', KEYS[1], ARGV[1]) end
 return returned

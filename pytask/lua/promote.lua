@@ -11,6 +11,7 @@
 --- @include "key_types"
 --- @include "read_record"
 --- @include "queue_key"
+--- @include "unqueue"
 
 local wrong = wrong_type(KEYS[1], 'zset', KEYS[2], 'list')
 if wrong then return wrong end
@@ -19,17 +20,25 @@ local time = now()
 local due = redis.call('ZRANGEBYSCORE', KEYS[1], '-inf', stamp(time), 'LIMIT', 0, ARGV[2])
 local moves = {}
 for _, id in ipairs(due) do
-  local record = read_record(ARGV[1] .. id, 'state', 'queue', 'task')
-  if record and record[3] and (not record[1] or record[1] == 'WAIT' or record[1] == 'RETRY') then
+  local record = read_record(ARGV[1] .. id, 'state', 'queue', 'task', 'unqueue')
+  local state = record and record[1] or ''
+  if record and record[3] and (state == '' or state == 'WAIT' or state == 'RETRY') then
     local queue = queue_key(KEYS[2], record[2])
     wrong = wrong or wrong_type(queue, 'list')
-    table.insert(moves, {queue, id})
+    table.insert(moves, {queue, id, queue_name(record[2]), record[4]})
   end
 end
 if wrong then return wrong end
 
 if #due > 0 then redis.call('ZREM', KEYS[1], unpack(due)) end
-for _, move in ipairs(moves) do redis.call('LPUSH', move[1], move[2]) end
+for _, move in ipairs(moves) do
+  local list, id, name, unqueue = unpack(move)
+  if is_unqueued(unqueue, name) then
+    write_unqueue(ARGV[1] .. id, unqueue_without(unqueue, name))
+  else
+    redis.call('LPUSH', list, id)
+  end
+end
 local nearest = redis.call('ZRANGE', KEYS[1], 0, 0, 'WITHSCORES')
 local wait = -1
 if nearest[2] then wait = math.max(0, math.floor((tonumber(nearest[2]) - time) * 1000000)) end

@@ -17,12 +17,18 @@
 --- @include "key_types"
 --- @include "read_record"
 --- @include "queue_key"
+--- @include "unqueue"
 
 local record = read_record(KEYS[1], 'state', 'queue', 'unqueue', 'end_entry')
 if not record then return -3 end
 local queue = queue_key(KEYS[6], record[2])
 local wrong = wrong_type(KEYS[2], 'set', KEYS[3], 'zset', KEYS[4], 'zset', KEYS[5], 'zset',
   queue, 'list', KEYS[7], 'list')
+local lists = {}
+for name in string.gmatch(record[3] or '', '[^ ]+') do
+  table.insert(lists, queue_key(KEYS[6], name))
+  wrong = wrong or wrong_type(lists[#lists], 'list')
+end
 if wrong then return wrong end
 local exists = redis.call('EXISTS', KEYS[1])
 local state = record[1]
@@ -31,8 +37,7 @@ if state == 'RUNNING' and ARGV[2] ~= '1' then return -1 end
 redis.call('DEL', KEYS[1])
 redis.call('SREM', KEYS[2], ARGV[1])
 for i = 3, 5 do redis.call('ZREM', KEYS[i], ARGV[1]) end
-if not state or state == '' or state == 'WAIT' or state == 'RETRY' or record[3] then
-  redis.call('LREM', queue, 0, ARGV[1])
-end
+if not state or state == '' or state == 'WAIT' or state == 'RETRY' then table.insert(lists, queue) end
+for _, list in ipairs(lists) do redis.call('LREM', list, 0, ARGV[1]) end
 if record[4] == '1' then redis.call('LREM', KEYS[7], 0, ARGV[1]) end
 return exists

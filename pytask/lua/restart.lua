@@ -18,6 +18,7 @@
 --- @include "key_types"
 --- @include "read_record"
 --- @include "queue_key"
+--- @include "unqueue"
 
 local record = read_record(KEYS[1], 'state', 'eid', 'queue', 'unqueue', 'task')
 if not record then return -3 end
@@ -33,12 +34,16 @@ for i = 3, #ARGV do
   if ARGV[i] == state or (ARGV[i] == 'WAIT' and state == '') then allowed = true end
 end
 if not allowed then return -1 end
-if state == 'WAIT' or state == 'RETRY' or state == 'RUNNING' then return -4 end
+if state == '' or state == 'WAIT' or state == 'RETRY' or state == 'RUNNING' then return -4 end
 
 redis.call('HSET', KEYS[1], 'state', 'WAIT', 'eid', ARGV[2], 'last_update', stamp(now()))
-redis.call('HDEL', KEYS[1], 'output', 'ended', 'reaps', 'history', 'control', 'unqueue', 'expires',
+redis.call('HDEL', KEYS[1], 'output', 'ended', 'reaps', 'history', 'control', 'expires',
   'end_claim')
 redis.call('SREM', KEYS[2], ARGV[1])
 redis.call('ZREM', KEYS[4], ARGV[1])
-if not record[4] then redis.call('LPUSH', queue, ARGV[1]) end
+if is_unqueued(record[4], queue_name(record[3])) then
+  write_unqueue(KEYS[1], unqueue_without(record[4], queue_name(record[3])))
+else
+  redis.call('LPUSH', queue, ARGV[1])
+end
 return 1

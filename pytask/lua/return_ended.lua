@@ -1,6 +1,7 @@
 #!lua flags=allow-oom
 -- return_ended: claim list of a Cleanup -> far end of the end queue
--- Put ended tasks back that a Cleanup could not deal with, behind all others.
+-- Put ended tasks back that a Cleanup could not deal with, behind all others. One that was restarted
+-- and has ended again stands in the end queue already.
 --
 -- KEYS[1] end queue (list)  KEYS[2] claim list (list)  KEYS[3 ..] record (hash) of each task
 -- ARGV id of each task
@@ -14,8 +15,8 @@ local wrong = wrong_type(KEYS[1], 'list', KEYS[2], 'list')
 if wrong then return wrong end
 local known = {}
 for i = 1, #ARGV do
-  local record = read_record(KEYS[2 + i], 'state')
-  known[i] = record and record[1]
+  local record = read_record(KEYS[2 + i], 'state', 'end_entry')
+  known[i] = record and record[1] and record[2] ~= '1'
 end
 
 local returned = 0

@@ -1,6 +1,8 @@
-#!lua
+#!lua flags=allow-oom
 -- start_local: (none) -> RUNNING
 -- Create a task that is bound to one worker and owned by it at once; no queue is involved.
+--
+-- Allowed even when Redis is full: Cleanup, which makes room again, is started this way.
 --
 -- KEYS[1] record (hash)  KEYS[2] tasks (set)  KEYS[3] leases (zset)
 -- ARGV[1] id  ARGV[2] token  ARGV[3] task  ARGV[4] data (JSON)  ARGV[5] worker

@@ -19,11 +19,13 @@
 --- @include "clock"
 --- @include "key_types"
 --- @include "read_record"
+--- @include "queue_key"
+--- @include "unqueue"
 --- @include "publish_event"
 
 local wrong = wrong_type(KEYS[2], 'set', KEYS[3], 'zset')
 if wrong then return wrong end
-local record = read_record(KEYS[1], 'state', 'task')
+local record = read_record(KEYS[1], 'state', 'queue', 'unqueue')
 if not record then return -3 end
 local state = record[1]
 if not state and redis.call('EXISTS', KEYS[1]) == 0 then return 0 end
@@ -37,7 +39,10 @@ end
 if state and state ~= '' and state ~= 'WAIT' and state ~= 'RETRY' then return -1 end
 
 redis.call('HSET', KEYS[1], 'state', 'STOPPED', 'ended', stamp(now()))
-if redis.call('ZREM', KEYS[3], ARGV[1]) == 0 then redis.call('HSET', KEYS[1], 'unqueue', '1') end
+local queue = queue_name(record[2])
+if redis.call('ZREM', KEYS[3], ARGV[1]) == 0 and not is_unqueued(record[3], queue) then
+  write_unqueue(KEYS[1], (record[3] and record[3] .. ' ' or '') .. queue)
+end
 redis.call('SADD', KEYS[2], ARGV[1])
 publish_event(ARGV[2], ARGV[1], 'stopped', 'null')
 return 1

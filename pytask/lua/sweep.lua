@@ -31,9 +31,11 @@ for _, id in ipairs(scan[2]) do
   elseif record and record[1] == 'RUNNING' then
     if not redis.call('ZSCORE', KEYS[2], id) then
       rule = 'no_lease'
-      redis.call('ZADD', KEYS[2], tonumber(record[2]) and record[2] or at, id)
+      local last = tonumber(record[2])
+      redis.call('ZADD', KEYS[2], last and last == last and stamp(last) or at, id)
     end
-  elseif record and record[1] and record[1] ~= 'STOPPED' and record[3] ~= 'false' then
+  elseif record and (record[1] == 'WAIT' or record[1] == 'RETRY' or
+      record[1] and record[1] ~= '' and record[1] ~= 'STOPPED' and record[3] ~= 'false') then
     rule = 'not_ours'
     redis.call('SREM', KEYS[1], id)
   end

@@ -16,6 +16,10 @@ from ..states import Code
 T = TypeVar("T")
 Argument = str | bytes | int | float
 
+#: Most tasks one script call handles, whatever the settings say: Lua's ``unpack`` fails at 8,000
+#: values, and by then half of the work would have been written.
+MAX_BATCH = 1_000
+
 
 class Link(Protocol):
     """What the store needs of a connection; :class:`pytask.connection.link.Link` is one."""
@@ -99,6 +103,7 @@ class Calls:
 
 
 def chunks(items: Sequence[T], size: int) -> Iterator[Sequence[T]]:
+    size = min(size, MAX_BATCH)
     for start in range(0, len(items), size):
         yield items[start : start + size]
 

@@ -12,7 +12,7 @@ from typing import Any
 from ..exceptions import LeaseLost
 from ..records import Beat, Claimed, ClaimReply, Outcome, Rejected, to_text
 from ..states import Code, State
-from .calls import Argument, Calls, chunks, codes
+from .calls import MAX_BATCH, Argument, Calls, chunks, codes
 
 
 class Ownership(Calls):
@@ -30,7 +30,7 @@ class Ownership(Calls):
             partition: Where to look.
             worker: Who asks. One claim per worker and partition may be under way.
             queues: Names of queues.
-            limit: Most tasks to take.
+            limit: Most tasks to take, up to 1,000.
             request: A new one for each logical claim; a repeat with the same one gets the same
                 answer.
         """
@@ -47,8 +47,9 @@ class Ownership(Calls):
             request,
             names.record_prefix,
             self.keys.task_prefix,
-            limit,
+            min(limit, MAX_BATCH),
             self.settings.missing_grace,
+            *queues,
         ]
         more, set_aside, claimed, rejected = self._run("claim", keys, args)
         return ClaimReply(_claimed(claimed), _rejected(rejected), bool(more), set_aside)
@@ -95,7 +96,9 @@ class Ownership(Calls):
         keys = [names.claims, names.end_claim(worker), names.end_queue]
         for queue in queues:
             keys += (names.new_claim(queue, worker), names.new_queue(queue))
-        returned: int = self._run("give_back", keys, [worker, "1" if forget else ""])
+        returned: int = self._run(
+            "give_back", keys, [worker, "1" if forget else "", names.record_prefix]
+        )
         return returned
 
     def start_local(self, task_id: str, task: str, data: bytes, worker: str, token: str) -> Claimed:

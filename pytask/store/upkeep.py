@@ -12,7 +12,7 @@ from typing import NamedTuple
 from ..exceptions import PartitionMismatch
 from ..records import Ended, Promoted, Reaped, WorkerInfo, to_text
 from ..states import Code
-from .calls import Argument, Calls, codes, fields
+from .calls import MAX_BATCH, Argument, Calls, codes, fields
 
 
 class Reaping(NamedTuple):
@@ -39,7 +39,8 @@ class Upkeep(Calls):
             PartitionMismatch: They were not; carries both numbers.
         """
         ours = len(self.partitions)
-        theirs = int(self._run("agree_partitions", [self.keys.partition_count], [ours]))
+        stored = to_text(self._run("agree_partitions", [self.keys.partition_count], [ours]))
+        theirs = int(stored) if stored.isdecimal() else stored
         if theirs != ours:
             raise PartitionMismatch(
                 f"this process is configured with partitions={ours}, but the tasks in Redis are "
@@ -50,7 +51,7 @@ class Upkeep(Calls):
         """Move tasks whose time has come from the delayed set to their queues."""
         names = self._partition(partition)
         keys = [names.delayed, names.new_queue()]
-        moved, wait = self._run("promote", keys, [names.record_prefix, limit])
+        moved, wait = self._run("promote", keys, [names.record_prefix, min(limit, MAX_BATCH)])
         return Promoted(moved, None if wait < 0 else wait / 1_000_000)
 
     def reap(
@@ -142,7 +143,8 @@ class Upkeep(Calls):
         """Take ended tasks with their records, those taken before and not acknowledged first."""
         names = self._partition(partition)
         keys = [names.end_queue, names.end_claim(worker)]
-        reply = self._run("take_ended", keys, [names.record_prefix, limit, worker])
+        args: list[Argument] = [names.record_prefix, min(limit, MAX_BATCH), worker]
+        reply = self._run("take_ended", keys, args)
         ended = []
         for at in range(0, len(reply), 2):
             record = fields(reply[at + 1])
@@ -186,10 +188,10 @@ class Upkeep(Calls):
         """Delete failures kept for longer than ``keep_failed`` seconds.
 
         Returns:
-            How many entries were looked at; as many as ``limit``: call again.
+            How many entries were looked at; as many as ``limit`` (up to 1,000): call again.
         """
         names = self._partition(partition)
-        args: list[Argument] = [names.record_prefix, keep_failed, limit]
+        args: list[Argument] = [names.record_prefix, keep_failed, min(limit, MAX_BATCH)]
         looked_at: int = self._run("forget_failed", [names.failed], args)
         return looked_at
 
