@@ -3,8 +3,9 @@
 Identity: a server is known by its data directory, or is private to this process without one.
 Authority: a lock file in the directory. Whoever holds it looks for a running server and starts
 one if there is none; a second lock, held by the server itself, keeps two servers off the same
-data. Failure: the server ends with the process that started it. Other processes that joined it
-find the socket dead, and the first of them to ask starts it again over the same data.
+data. Failure: the server ends with the process that started it and the children that one forked,
+which hold the same pipe. Other processes that joined it find the socket dead, and the first of
+them to ask starts it again over the same data.
 """
 
 from __future__ import annotations

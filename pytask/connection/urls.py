@@ -74,12 +74,7 @@ def parse(url: str) -> ParsedURL:
         settings["ssl"] = True
     default_port = 26379 if kind == "sentinel" else 6379
     hosts = tuple(_host_port(text, default_port) for text in hosts_text.split(",") if text)
-    service, _, database = path.strip("/").rpartition("/") if kind == "sentinel" else ("", "", "")
-    if kind == "sentinel":
-        if not service and not database.isdigit():
-            service, database = database, ""
-    else:
-        database = path.strip("/")
+    service, database = _service_and_database(path, kind)
     settings.update({"db": _database(database)} if database else {})
     if kind == "single":
         host, port = hosts[0] if hosts else ("localhost", 6379)
@@ -98,6 +93,13 @@ def _host_port(text: str, default_port: int) -> HostPort:
     if port and not port.isdigit():
         raise ConfigurationError(f"{port!r} is no port")
     return unquote(host) or "localhost", int(port) if port else default_port
+
+
+def _service_and_database(path: str, kind: str) -> tuple[str, str]:
+    if kind != "sentinel":
+        return "", path.strip("/")
+    service, _, database = path.strip("/").partition("/")
+    return service, database
 
 
 def _database(text: str) -> int:

@@ -14,6 +14,9 @@ from pytask.connection import Patience, connect, retrying
 from pytask.exceptions import ConfigurationError
 from tests.support.waiting import wait_until
 
+# redis-py 3.5 to 5.0 leave it to the garbage collector to close the socket of a dead server.
+FORGETFUL = pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
+
 # A process that opens local://… and tells where it is and what it found.
 OPEN = """
 import signal
@@ -93,8 +96,7 @@ def test_processes_share_a_directory_and_its_data_stays(
     assert second["url"] == first["url"]
 
 
-# redis-py 3.5 does not close the socket of a server that died; it belongs to the user's client.
-@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
+@FORGETFUL
 def test_a_survivor_starts_the_server_again_over_the_same_data(
     worker_process: Any, tmp_path: Path
 ) -> None:
@@ -117,6 +119,7 @@ def test_a_survivor_starts_the_server_again_over_the_same_data(
     again.close()
 
 
+@FORGETFUL
 def test_a_killed_server_is_started_again() -> None:
     connector = connect("local://")
     link = connector.link()
