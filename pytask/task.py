@@ -54,12 +54,16 @@ class _OfRun:
 
     def __init__(self, path: str, text: str) -> None:
         self._path = path.split(".")
+        self._name = ""
         self.__doc__ = text
+
+    def __set_name__(self, owner: type, name: str) -> None:
+        self._name = name
 
     def __get__(self, task: Any, owner: type) -> Any:
         if task is None:
             return self
-        value = _binding_of(task, self._path[-1])
+        value = _binding_of(task, self._name)
         for name in self._path:
             value = getattr(value, name)
         return value

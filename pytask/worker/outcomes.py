@@ -110,7 +110,7 @@ def _encode_message(error: BaseException, max_bytes: int) -> bytes:
 def _encode_text(text: str, max_bytes: int) -> bytes:
     # A character takes at most six bytes of JSON; a text of a sixteenth of the bound also leaves
     # room for many of them in one batch.
-    bound = max(64, max_bytes // 16)
+    bound = max(1000, max_bytes // 16)
     if len(text) > bound:
         text = (
             f"{text[: bound // 3]}\n… {len(text) - bound:,} characters left out …\n"

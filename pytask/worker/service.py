@@ -44,6 +44,7 @@ class Service:
         if self._greenlet is not None and not self._greenlet.dead:
             return
         self._stopping = False
+        self._signal.clear()
         self._pid = os.getpid()
         self._greenlet = Greenlet(self._run)
         self._greenlet.name = f"pytask-{self.name}"
