@@ -13,3 +13,36 @@ def lab(store, namespace):
     # The client of the namespace cannot decode every key that is made here.
     for key in lab.snapshot():
         lab.call("DEL", key)
+
+
+class Events:
+    """What is published on the channel of one task."""
+
+    def __init__(self, subscription):
+        self._subscription = subscription
+
+    def get(self):
+        """Return the next message."""
+        message = self._subscription.get(5.0)
+        assert message is not None, "no event within 5 s"
+        return message.data
+
+
+@pytest.fixture
+def events_of(lab, connector):
+    """Listen to a task: ``events_of(task_id).get()``; ``control=True`` for its control channel."""
+    from pytask.events import Subscription
+
+    made = []
+
+    def listen(task_id, control=False):
+        keys = lab.store.keys
+        channel = keys.control_channel(task_id) if control else keys.events_channel(task_id)
+        subscription = Subscription(connector.link(), channels=[channel])
+        made.append(subscription)
+        assert subscription.wait_ready(5.0)
+        return Events(subscription)
+
+    yield listen
+    for subscription in made:
+        subscription.close()
