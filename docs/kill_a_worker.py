@@ -1,0 +1,158 @@
+"""Record what happens when a worker is killed; the transcript in README.md came from here.
+
+    .venv/bin/python docs/kill_a_worker.py
+
+Starts a server of its own and two workers in a temporary directory, types the commands below into
+a terminal of its own, and prints them with what they wrote. Nothing is edited.
+"""
+
+from __future__ import annotations
+
+import os
+import pty
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+ROOT = Path(__file__).parents[1]
+
+TASKS = """
+from gevent import monkey
+
+monkey.patch_all()
+
+import time
+
+from pytask import PyTask, Task
+
+
+class Count(Task):
+    NAME = "hello/count"
+
+    def start(self):
+        number = 0
+        while True:
+            number += 1
+            time.sleep(1)
+
+
+app = PyTask("redis://localhost:6379/0")
+app.add_task(Count)
+"""
+
+
+class Terminal:
+    """Runs commands as a person would, and prints both sides.
+
+    Args:
+        directory: Where the commands run.
+        environment: Theirs.
+    """
+
+    def __init__(self, directory: str, environment: dict[str, str]) -> None:
+        self._directory = directory
+        self._environment = environment
+
+    def type(self, command: str) -> None:
+        """Run a command on a terminal and print it with its output."""
+        print(f"$ {command}", flush=True)
+        reader, writer = pty.openpty()
+        with subprocess.Popen(
+            ["bash", "-c", command],
+            cwd=self._directory,
+            env=self._environment,
+            stdin=subprocess.DEVNULL,
+            stdout=writer,
+            stderr=writer,
+        ):
+            os.close(writer)
+            text = b""
+            while piece := _read(reader):
+                text += piece
+        os.close(reader)
+        lines = text.decode().replace("\r\n", "\n").rstrip("\n").split("\n")
+        print("".join(f"{line.rstrip()}\n" for line in lines if line.strip()), end="", flush=True)
+
+    def start_worker(self, log: str) -> subprocess.Popen[bytes]:
+        """Start a worker in the background, its log in a file, and wait until it works."""
+        print(f"$ pytask worker -A tasks 2> {log} &", flush=True)
+        path = Path(self._directory, log)
+        with path.open("wb") as output:
+            worker = subprocess.Popen(
+                ["pytask", "worker", "-A", "tasks"],
+                cwd=self._directory,
+                env=self._environment,
+                stdin=subprocess.DEVNULL,
+                stderr=output,
+            )
+        while " takes tasks " not in path.read_text():
+            if worker.poll() is not None:
+                raise SystemExit(f"the worker ended: {path.read_text()}")
+            time.sleep(0.05)
+        return worker
+
+
+def _read(descriptor: int) -> bytes:
+    try:
+        return os.read(descriptor, 65536)
+    except OSError:  # the last process on the terminal has ended
+        return b""
+
+
+def record(directory: str, redis_url: str) -> None:
+    """Print the transcript."""
+    Path(directory, "tasks.py").write_text(TASKS)
+    environment = {
+        **os.environ,
+        "PATH": os.pathsep.join([_commands(directory), os.environ["PATH"]]),
+        "PYTHONPATH": str(ROOT),
+        "PYTASK_REDIS": redis_url,
+        "COLUMNS": "96",
+        "TERM": "dumb",
+    }
+    terminal = Terminal(directory, environment)
+    workers: list[subprocess.Popen[bytes]] = []
+    try:
+        workers = [terminal.start_worker(f"{name}.log") for name in "ab"]
+        terminal.type("for n in 1 2 3 4; do pytask start hello/count --id count-$n; done")
+        terminal.type("sleep 1; pytask status | grep -A2 WORKER | cut -f 1,4,8")
+        terminal.type(f"date +%T; kill -9 {workers[0].pid}")
+        terminal.type("pytask events 'count-*' --count 4 2> /dev/null")
+        terminal.type("sleep 1; pytask status | grep -A2 WORKER | cut -f 1,4,8")
+    finally:
+        for worker in workers:
+            if worker.poll() is None:
+                worker.send_signal(signal.SIGTERM)
+            worker.wait()
+
+
+def _commands(directory: str) -> str:
+    """Return a directory with the command ``pytask``, installed or not."""
+    folder = Path(directory, "bin")
+    folder.mkdir()
+    program = folder / "pytask"
+    program.write_text(f'#!/bin/sh\nexec {sys.executable} -m pytask "$@"\n')
+    program.chmod(0o755)
+    return str(folder)
+
+
+def main() -> None:
+    """Record it against a server of its own."""
+    sys.path.insert(0, str(ROOT))
+    from pytask.connection import connect
+
+    directory = tempfile.mkdtemp(prefix="pytask-kill-")
+    connector = connect("local://")
+    try:
+        record(directory, str(connector.url))
+    finally:
+        connector.close()
+        shutil.rmtree(directory)
+
+
+if __name__ == "__main__":
+    main()
