@@ -1,0 +1,173 @@
+"""``pytask worker --processes N``: a supervisor that keeps N worker processes alive.
+
+The workers are started as programs, not forked: a fork of a process that runs greenlets would copy
+them. Each is in a session of its own, so that a Ctrl-C reaches the supervisor alone, which passes
+it on once: workers take a second signal for haste. Each reads the end of a pipe that only the
+supervisor can write to; when the supervisor dies, even by ``kill -9``, the pipe closes, and the
+worker ends itself (:func:`watch_lifeline`).
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Mapping, Sequence
+
+import gevent
+from gevent import monkey
+from gevent.event import Event
+from gevent.pool import Group
+
+from .errors import ExitCode
+
+logger = logging.getLogger("pytask.processes")
+
+FORWARDED = (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1)
+_ENDING = (signal.SIGINT, signal.SIGTERM)
+#: How a process ends that gets one of these before it has begun to work.
+_ENDED_BY_REQUEST = (-signal.SIGINT, -signal.SIGTERM, ExitCode.INTERRUPTED)
+
+
+class Processes:
+    """Starts processes, starts those again that crash, and ends when all have ended.
+
+    A process that ends well, because somebody signalled it alone, is not started again. One that
+    ends with a usage error would do so for ever, so that ends the others as well.
+
+    Args:
+        command: What to start; ``--supervised FD`` is added.
+        count: How many.
+        environment: Added to the environment of each.
+    """
+
+    #: Seconds until a crashed process is started again; doubles with each crash in a row.
+    min_delay = 0.5
+    max_delay = 30.0
+    #: A process that lived for so many seconds was healthy: the delay starts over.
+    healthy_seconds = 60.0
+
+    def __init__(
+        self, command: Sequence[str], count: int, environment: Mapping[str, str] | None = None
+    ) -> None:
+        self._command = list(command)
+        self._count = count
+        self._environment = {**os.environ, **(environment or {})}
+        self._running: dict[int, subprocess.Popen[bytes]] = {}
+        self._stopping = Event()
+        self._codes: list[int] = []
+
+    def run(self) -> int:
+        """Keep the processes alive until SIGINT or SIGTERM, and return an exit code.
+
+        Returns:
+            0 if all ended well, 2 if the command line or the app is wrong, 1 otherwise.
+        """
+        watchers = [gevent.signal_handler(number, self.forward, number) for number in FORWARDED]
+        lifeline, held = os.pipe()
+        keepers = Group()
+        try:
+            for slot in range(self._count):
+                keepers.spawn(self._keep, slot, lifeline)
+            keepers.join()
+        finally:
+            os.close(held)
+            os.close(lifeline)
+            for watcher in watchers:
+                watcher.cancel()
+        if ExitCode.USAGE in self._codes:
+            return ExitCode.USAGE
+        return ExitCode.OK if not any(self._codes) else ExitCode.PARTLY
+
+    def forward(self, number: signal.Signals) -> None:
+        """Pass a signal on to all processes; SIGINT and SIGTERM also end the restarts."""
+        if number in _ENDING and not self._stopping.is_set():
+            logger.info(
+                "%s: passed on to %s worker processes; the supervisor ends with the last of them",
+                number.name,
+                len(self._running),
+            )
+            self._stopping.set()
+        for process in list(self._running.values()):
+            process.send_signal(number)
+
+    def _keep(self, slot: int, lifeline: int) -> None:
+        delay = self.min_delay
+        while not self._stopping.is_set():
+            began_at = time.monotonic()
+            code = self._run_one(slot, lifeline)
+            if self._stopping.is_set() or code in (ExitCode.OK, ExitCode.USAGE):
+                self._codes.append(0 if code in _ENDED_BY_REQUEST else code)
+                if code == ExitCode.USAGE:
+                    self.forward(signal.SIGTERM)
+                return
+            if time.monotonic() - began_at > self.healthy_seconds:
+                delay = self.min_delay
+            logger.error(
+                "worker process %s ended with %s; it is started again in %.1f s",
+                slot,
+                _describe(code),
+                delay,
+            )
+            self._stopping.wait(delay)
+            delay = min(self.max_delay, 2 * delay)
+
+    def _run_one(self, slot: int, lifeline: int) -> int:
+        process = subprocess.Popen(
+            [*self._command, "--supervised", str(lifeline)],
+            env=self._environment,
+            stdin=subprocess.DEVNULL,
+            pass_fds=[lifeline],
+            start_new_session=True,
+        )
+        self._running[slot] = process
+        logger.info("worker process %s has pid %s", slot, process.pid)
+        try:
+            if self._stopping.is_set():
+                # The signal came while it was being started.
+                process.send_signal(signal.SIGTERM)
+            return process.wait()
+        finally:
+            del self._running[slot]
+
+
+def watch_lifeline(descriptor: int, patience: float = 10.0) -> None:
+    """End this process soon after the other end of a pipe is closed.
+
+    First like an operator would, so that tasks go back to their queues at once; if that does not
+    help, by force. A thread of the operating system does it: greenlets may be stuck.
+
+    Args:
+        descriptor: The reading end.
+        patience: Seconds between the polite way and force.
+    """
+    os.set_inheritable(descriptor, False)
+    start_thread = monkey.get_original("_thread", "start_new_thread")
+    start_thread(_outlive_nobody, (descriptor, patience))
+
+
+def _outlive_nobody(descriptor: int, patience: float) -> None:
+    read = monkey.get_original("os", "read")
+    sleep = monkey.get_original("time", "sleep")
+    try:
+        while read(descriptor, 1):
+            pass
+    except OSError:
+        pass
+    sys.stderr.write("the supervisor of this worker has died: it ends, too\n")
+    for number, seconds in (
+        (signal.SIGTERM, min(1.0, patience)),
+        (signal.SIGINT, patience),
+        (signal.SIGKILL, 0.0),
+    ):
+        os.kill(os.getpid(), number)
+        sleep(seconds)
+
+
+def _describe(code: int) -> str:
+    if code < 0:
+        return f"signal {signal.Signals(-code).name}"
+    return f"exit code {code}"

@@ -1,0 +1,42 @@
+"""The command ``pytask`` itself."""
+
+from __future__ import annotations
+
+import click
+
+from pytask import __version__
+
+from .control import reload, remove, restart, stop
+from .follow import events
+from .look import list_tasks, show, status
+from .start import start
+from .worker import worker
+
+
+class InOrder(click.Group):
+    """Lists its commands as they were added: the way people come to need them."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return list(self.commands)
+
+
+@click.group(
+    cls=InOrder,
+    invoke_without_command=True,
+    context_settings={"help_option_names": ["-h", "--help"]},
+    epilog="Every option can also be given in the environment, --drain-timeout for example as "
+    "PYTASK_DRAIN_TIMEOUT. Exit codes: 0 done, 1 partly or not done, 2 wrong usage, 3 Redis cannot "
+    "be reached, 5 the task waited for did not succeed, 124 the time to wait is over.",
+)
+@click.version_option(__version__, prog_name="pytask")
+@click.pass_context
+def pytask(context: click.Context) -> int | None:
+    """Run workers, and start, control and watch tasks."""
+    if context.invoked_subcommand is not None:
+        return None
+    click.echo(context.get_help())
+    return 2
+
+
+for _command in (worker, start, stop, reload, restart, remove, status, show, list_tasks, events):
+    pytask.add_command(_command)
