@@ -87,7 +87,8 @@ class PyTask:
     def store(self) -> Store:
         """The worker's own connection to its tasks."""
         if self._store is None:
-            link = self.helpers.connector.link()
+            # A call without an answer for redis_grace means trouble; it is better asked again.
+            link = self.helpers.connector.link(timeout=max(1.0, self.settings.redis_grace))
             self._store = Store(link, self.helpers.keys, self.settings)
         return self._store
 

@@ -174,7 +174,7 @@ def test_a_delayed_task_starts_when_it_is_due(serve: Serve) -> None:
 
 @pytest.mark.topologies("valkey")
 def test_a_claim_whose_reply_is_lost_strands_nothing(
-    serve: Serve, valkey_server: Any, proxy: Any
+    valkey_server: Any, proxy: Any, serve: Serve
 ) -> None:
     relay = proxy(valkey_server)
     worker = serve(Quick, at=relay.url, concurrency=20)
@@ -188,7 +188,7 @@ def test_a_claim_whose_reply_is_lost_strands_nothing(
 
 @pytest.mark.topologies("valkey")
 def test_connections_that_are_cut_all_the_time_strand_nothing(
-    serve: Serve, valkey_server: Any, proxy: Any
+    valkey_server: Any, proxy: Any, serve: Serve
 ) -> None:
     relay = proxy(valkey_server)
     worker = serve(Quick, at=relay.url, concurrency=5, block_seconds=0.5)

@@ -1,6 +1,7 @@
 """Reloading running tasks."""
 
 import json
+from contextlib import suppress
 from typing import Any
 
 import gevent
@@ -131,10 +132,8 @@ def test_a_task_that_ignores_a_reload_is_stopped_instead(serve: Serve) -> None:
         def start(self) -> None:
             started.append(("", self.token))
             while not ended:
-                try:
+                with suppress(BaseException):
                     gevent.sleep(0.02)
-                except BaseException:
-                    pass
 
     worker = serve(Obstinate, stop_timeout=0.1)
     task_id = worker.start("obstinate")

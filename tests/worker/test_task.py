@@ -82,7 +82,7 @@ def test_outside_a_worker_there_is_no_run(name: str) -> None:
 
 
 def test_outside_a_worker_nothing_can_be_emitted() -> None:
-    with pytest.raises(TaskStateError, match="Knows.emit"):
+    with pytest.raises(TaskStateError, match=r"Knows\.emit"):
         Knows().emit("x")
 
 
