@@ -59,7 +59,7 @@ class Terminal:
 
     def type(self, command: str) -> None:
         """Run a command on a terminal and print it with its output."""
-        print(f"$ {command}", flush=True)
+        say(f"$ {command}")
         reader, writer = pty.openpty()
         with subprocess.Popen(
             ["bash", "-c", command],
@@ -74,12 +74,13 @@ class Terminal:
             while piece := _read(reader):
                 text += piece
         os.close(reader)
-        lines = text.decode().replace("\r\n", "\n").rstrip("\n").split("\n")
-        print("".join(f"{line.rstrip()}\n" for line in lines if line.strip()), end="", flush=True)
+        for line in text.decode().splitlines():
+            if line.strip():
+                say(line.rstrip())
 
     def start_worker(self, log: str) -> subprocess.Popen[bytes]:
         """Start a worker in the background, its log in a file, and wait until it works."""
-        print(f"$ pytask worker -A tasks 2> {log} &", flush=True)
+        say(f"$ pytask worker -A tasks 2> {log} &")
         path = Path(self._directory, log)
         with path.open("wb") as output:
             worker = subprocess.Popen(
@@ -94,6 +95,12 @@ class Terminal:
                 raise SystemExit(f"the worker ended: {path.read_text()}")
             time.sleep(0.05)
         return worker
+
+
+def say(line: str) -> None:
+    """Print a line at once."""
+    sys.stdout.write(f"{line}\n")
+    sys.stdout.flush()
 
 
 def _read(descriptor: int) -> bytes:
