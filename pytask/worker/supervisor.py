@@ -213,19 +213,24 @@ class Supervisor:
         for service in claiming:
             service.stop()
         parts.local_tasks.stop()
-        deadline = time.monotonic() + self._settings.stop_timeout
+        deadline = time.monotonic() + self._patience()
         for service in claiming:
             if not service.join(max(0.0, deadline - time.monotonic())):
                 service.kill()
         self._give_back(forget=False)
 
+    def _patience(self) -> float:
+        """Return how long a call may take that a Monitor makes up for if it fails."""
+        return _LAST_WORDS if self.parts.heartbeat.is_failing else self._settings.stop_timeout
+
     def _give_back(self, *, forget: bool) -> bool:
         """Empty our claim lists; return whether Redis confirmed it for all partitions."""
         try:
-            for claimer in self.parts.claimers:
-                claimer.settle()
-                claimer.give_back(forget=forget)
-        except RedisError as error:
+            with gevent.Timeout(self._patience()):
+                for claimer in self.parts.claimers:
+                    claimer.settle()
+                    claimer.give_back(forget=forget)
+        except (RedisError, gevent.Timeout) as error:
             logger.debug("claim lists were not emptied: %s", error)
             return False
         return True
@@ -252,10 +257,11 @@ class Supervisor:
         """Give back what slipped in and leave the registry; return whether Redis confirmed."""
         if not self.parts.heartbeat.has_beaten:
             return True
+        empty = self._give_back(forget=True)
         try:
-            empty = self._give_back(forget=True)
-            self.parts.store.patient(0).leave_fleet(self.parts.worker)
-        except RedisError as error:
+            with gevent.Timeout(self._patience()):
+                self.parts.store.patient(0).leave_fleet(self.parts.worker)
+        except (RedisError, gevent.Timeout) as error:
             logger.warning(
                 "worker %s ends without having left the registry (%s); it counts as dead in "
                 "%.0f s, and a Monitor looks after what it left",
