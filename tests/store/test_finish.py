@@ -202,7 +202,7 @@ def test_the_whole_life_of_a_task_is_published(lab, events_of):
     lab.age(task_id, 999)
     lab.store.reap(lab.partition, task_timeout=60, worker_timeout=5)
     [run] = lab.claim().claimed
-    lab.store.publish(task_id, "pro\"gress", b"[1]")
+    lab.store.publish(task_id, 'pro"gress', b"[1]")
     lab.finish(run)
 
     found = [json.loads(events.get()) for _ in range(8)]

@@ -11,9 +11,7 @@ def bare(lab):
 
     def look():
         return {
-            key: value
-            for key, value in lab.snapshot().items()
-            if key != lab.names.claims.encode()
+            key: value for key, value in lab.snapshot().items() if key != lab.names.claims.encode()
         }
 
     return look

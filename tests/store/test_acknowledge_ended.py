@@ -1,0 +1,125 @@
+"""acknowledge_ended: claim list of a Cleanup -> forgotten, or kept as failed."""
+
+import time
+
+import pytest
+
+from pytask.states import FAILED, Code, State
+
+
+def take(lab):
+    return lab.store.take_ended(lab.partition, "w")
+
+
+def acknowledge(lab, ended, keep_failed=True, store=None):
+    return (store or lab.store).acknowledge_ended(
+        lab.partition, "w", ended, keep_failed=keep_failed
+    )
+
+
+def test_a_success_is_forgotten(lab):
+    lab.ended()
+    assert acknowledge(lab, take(lab)) == [Code.OK]
+    assert lab.snapshot().keys() == {lab.names.claims.encode()}
+
+
+@pytest.mark.parametrize("state", sorted(FAILED))
+def test_a_failure_is_kept_and_listed(lab, state):
+    task_id = lab.ended(state, b'"why"')
+    assert acknowledge(lab, take(lab)) == [Code.OK]
+    record = lab.record(task_id)
+    assert (record["state"], record["output"]) == (state, '"why"')
+    assert not {"end_entry", "end_claim"} & record.keys()
+    assert abs(lab.scores(lab.names.failed)[task_id] - time.time()) < 5
+    assert lab.entries(lab.names.end_claim("w")) == []
+
+
+@pytest.mark.parametrize("state", sorted(FAILED))
+def test_a_failure_is_forgotten_when_nothing_is_to_be_kept(lab, state):
+    lab.ended(state)
+    assert acknowledge(lab, take(lab), keep_failed=False) == [Code.OK]
+    assert lab.snapshot().keys() == {lab.names.claims.encode()}
+
+
+@pytest.mark.parametrize("life", ["waiting", "running", "stopped", "ended"])
+def test_a_task_that_lives_again_is_left_alone(lab, life):
+    task_id = lab.ended()
+    ended = take(lab)
+    lab.store.restart(task_id)
+    if life != "waiting":
+        [run] = lab.claim().claimed
+    if life == "stopped":
+        lab.finish(run, State.STOPPED)
+    if life == "ended":
+        lab.finish(run)
+    record = lab.record(task_id)
+
+    assert acknowledge(lab, ended) == [Code.NOT_OWNER]
+
+    assert lab.record(task_id) == record
+    assert lab.entries(lab.names.end_claim("w")) == []
+    if life == "ended":
+        assert [one.done_run for one in take(lab)] == [run.token]
+
+
+def test_a_mixed_batch_is_answered_task_by_task(lab):
+    good, restarted, removed, foreign, failed = [lab.ended() for _ in range(4)] + [
+        lab.ended(State.REVOKED)
+    ]
+    ended = take(lab)
+    lab.store.restart(restarted)
+    lab.store.remove(removed)
+    lab.foreign(lab.names.record(foreign), b"list")
+
+    codes = acknowledge(lab, ended)
+
+    assert codes == [Code.OK, Code.NOT_OWNER, Code.MISSING, Code.BAD_TYPE, Code.OK]
+    assert lab.entries(lab.names.end_claim("w")) == []
+    assert lab.scores(lab.names.failed).keys() == {failed}
+    assert not lab.record(good)
+
+
+def test_a_repeat_has_one_effect(lab):
+    lab.ended()
+    failed = lab.ended(State.ERROR)
+    ended = take(lab)
+    store, tap = lab.repeating()
+    assert acknowledge(lab, ended, store=store) == [Code.MISSING, Code.OK]
+    assert tap.first == [1, 1]
+    assert lab.scores(lab.names.failed).keys() == {failed}
+
+
+def test_nothing_to_acknowledge_is_no_call(lab):
+    assert acknowledge(lab, []) == []
+
+
+def test_of_two_cleanups_that_hold_the_same_end_both_may_acknowledge(lab):
+    task_id = lab.ended()
+    ended = take(lab)
+    lab.store.give_back(lab.partition, worker="w", queues=["default"])
+    again = lab.store.take_ended(lab.partition, "w2")
+    assert [one.task_id for one in again] == [task_id]
+    codes = lab.race(
+        [
+            lambda: acknowledge(lab, ended)[0],
+            lambda: lab.store.acknowledge_ended(lab.partition, "w2", again, keep_failed=True)[0],
+        ]
+    )
+    assert sorted(codes) == [Code.MISSING, Code.OK]
+    assert lab.snapshot().keys() == {lab.names.claims.encode()}
+
+
+def test_a_cleanup_that_dies_before_it_acknowledges_loses_nothing(lab):
+    ids = [lab.ended(), lab.ended(State.ERROR)]
+    take(lab)
+    lab.store.give_back(lab.partition, worker="w", queues=["default"], forget=True)
+    again = lab.store.take_ended(lab.partition, "w2")
+    assert [one.task_id for one in again] == ids
+
+
+def test_foreign_values_under_our_keys_change_nothing(lab):
+    lab.ended(State.ERROR)
+    ended = take(lab)
+    names = lab.names
+    keys = {names.end_claim("w"): b"list", names.tasks: b"set", names.failed: b"zset"}
+    lab.check_wrong_types(lambda: acknowledge(lab, ended), keys)

@@ -1,0 +1,54 @@
+"""forget_worker: a dead worker -> (none)."""
+
+import time
+
+from pytask.states import Code
+
+
+def register(lab, worker, silent_for):
+    lab.store.beat_worker(worker, {"host": "h"})
+    lab.call("ZADD", lab.keys.workers, time.time() - silent_for, worker)
+
+
+def test_a_dead_worker_is_dropped_with_its_details(lab):
+    register(lab, "w", 30)
+    assert lab.store.forget_worker("w") is Code.OK
+    assert lab.snapshot() == {}
+
+
+def test_a_worker_that_showed_a_sign_of_life_is_kept(lab):
+    register(lab, "w", 2)
+    before = lab.snapshot()
+    assert lab.store.forget_worker("w") is Code.FRESH
+    assert lab.snapshot() == before
+
+
+def test_a_worker_that_left_is_dropped_at_once(lab):
+    lab.store.beat_worker("w", {"host": "h"})
+    lab.store.leave_fleet("w")
+    assert lab.store.forget_worker("w") is Code.OK
+
+
+def test_an_unknown_worker_is_missing_and_its_details_go(lab):
+    lab.call("HSET", lab.keys.worker("w"), "host", "h")
+    assert lab.store.forget_worker("w") is Code.MISSING
+    assert lab.snapshot() == {}
+
+
+def test_a_repeat_has_one_effect(lab):
+    register(lab, "w", 30)
+    register(lab, "other", 30)
+    store, tap = lab.repeating()
+    assert store.forget_worker("w") is Code.MISSING
+    assert tap.first == 1
+    assert lab.scores(lab.keys.workers).keys() == {"other"}
+
+
+def test_of_many_who_forget_a_worker_one_does(lab):
+    register(lab, "w", 30)
+    codes = lab.race([lambda: lab.store.forget_worker("w")] * 10)
+    assert sorted(codes) == [Code.MISSING] * 9 + [Code.OK]
+
+
+def test_a_foreign_registry_changes_nothing(lab):
+    lab.check_wrong_types(lambda: lab.store.forget_worker("w"), {lab.keys.workers: b"zset"})
