@@ -13,19 +13,15 @@ from typing import Any, overload
 from .connection import Connector, connect
 from .exceptions import InvalidTask, PyTaskException, TaskNotFound, WrongKeyType
 from .future import TaskFuture
-from .keys import DEFAULT_QUEUE, Keys, check_queue_name
+from .keys import DEFAULT_QUEUE, Keys
 from .loops import run_loop
-from .records import NewTask, check_task_id, encode_data, new_task_id, to_json
+from .records import NewTask, check_task_id, to_json
 from .settings import Settings
 from .states import Code, State
 from .store import Store
+from .submission import TaskRequest, new_task, read_request
 
 __all__ = ["PyTaskHelpers", "run_loop"]
-
-_OPTIONS_OF_A_TASK = frozenset({"task", "data", "task_id", "cleanup", "queue", "delay", "expires"})
-
-#: A pair of name and data, or a mapping with "task" and the options of ``submit``.
-TaskRequest = Mapping[str, Any] | tuple[str, Mapping[str, Any]]
 
 
 class PyTaskHelpers:
@@ -129,7 +125,7 @@ class PyTaskHelpers:
             RedisRefused: Redis is full.
             WrongKeyType: The task's key holds another type.
         """
-        task = self._new_task(task_name, task_data, task_id=task_id, cleanup=cleanup)
+        task = new_task(task_name, task_data, self.settings, task_id=task_id, cleanup=cleanup)
         self._enqueue([task])
         return task.task_id
 
@@ -163,9 +159,10 @@ class PyTaskHelpers:
             RedisRefused: Redis is full.
             WrongKeyType: The task's key holds another type.
         """
-        task = self._new_task(
+        task = new_task(
             task_name,
             data or {},
+            self.settings,
             task_id=task_id,
             cleanup=cleanup,
             queue=queue,
@@ -196,51 +193,9 @@ class PyTaskHelpers:
                 again under the same IDs starts the rest.
             WrongKeyType: The key of a task holds another type; all others were started.
         """
-        new = [self._read_request(task) for task in tasks]
+        new = [read_request(task, self.settings) for task in tasks]
         self._enqueue(new)
         return [task.task_id for task in new]
-
-    def _read_request(self, request: TaskRequest) -> NewTask:
-        if isinstance(request, Mapping):
-            unknown = set(request) - _OPTIONS_OF_A_TASK
-            if unknown or "task" not in request:
-                raise InvalidTask(
-                    f"task request {dict(request)!r}: 'task' is needed, and allowed are "
-                    f"{', '.join(sorted(_OPTIONS_OF_A_TASK))}"
-                )
-            options = dict(request)
-            return self._new_task(options.pop("task"), options.pop("data", None) or {}, **options)
-        try:
-            task_name, data = request
-        except (TypeError, ValueError):
-            raise InvalidTask(
-                f"task request {request!r}: a pair of name and data, or a mapping, is needed"
-            ) from None
-        return self._new_task(task_name, data)
-
-    def _new_task(
-        self,
-        task_name: str,
-        data: Mapping[str, Any],
-        *,
-        task_id: str | None = None,
-        cleanup: bool = True,
-        queue: str = DEFAULT_QUEUE,
-        delay: float = 0.0,
-        expires: float = 0.0,
-    ) -> NewTask:
-        if not isinstance(task_name, str) or not task_name:
-            raise InvalidTask(f"task name {task_name!r}: the NAME of a task class is needed")
-        if not isinstance(data, Mapping):
-            raise InvalidTask(f"data of a {task_name!r} task is no mapping: {data!r}")
-        task_id = new_task_id() if task_id is None else check_task_id(task_id)
-        encoded = encode_data(task_name, data, self.settings.max_data_bytes)
-        if queue != DEFAULT_QUEUE:
-            check_queue_name(queue)
-        for option, seconds in (("delay", delay), ("expires", expires)):
-            if not 0 <= seconds < 1e10:
-                raise InvalidTask(f"{option}={seconds!r} of task {task_id}: seconds from now")
-        return NewTask(task_id, task_name, encoded, queue, cleanup, delay, expires)
 
     def _enqueue(self, tasks: Sequence[NewTask]) -> None:
         for task, code in zip(tasks, self.store.enqueue(tasks), strict=True):
