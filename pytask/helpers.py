@@ -175,9 +175,7 @@ class PyTaskHelpers:
         self._enqueue([task])
         return future
 
-    def start_tasks(
-        self, tasks: Iterable[Mapping[str, Any] | tuple[str, Mapping[str, Any]]]
-    ) -> list[str]:
+    def start_tasks(self, tasks: Iterable[TaskRequest]) -> list[str]:
         """Start many tasks with few round-trips.
 
         Args:

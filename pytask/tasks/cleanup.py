@@ -16,6 +16,7 @@ from typing import Any, ClassVar
 
 import gevent
 from gevent.event import Event
+from greenlet import greenlet
 
 from ..exceptions import ConfigurationError, RedisError
 from ..records import Ended
@@ -68,8 +69,8 @@ class Cleanup(Task):
     def __init__(self, task_handler: str | None = None) -> None:
         self.task_handler = find_handler(task_handler) if task_handler else None
         self._stopping = Event()
-        self._drains: list[gevent.Greenlet] = []
-        self._waiting: set[gevent.Greenlet] = set()
+        self._drains: list[gevent.Greenlet[..., None]] = []
+        self._waiting: set[greenlet] = set()
 
     def start(self) -> None:
         worker = self.helpers.get_task(self.id, "worker") or self.id
