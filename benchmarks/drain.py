@@ -1,0 +1,56 @@
+"""How many tasks that do nothing one worker process gets through, with all their state in Redis."""
+
+import time
+
+from .harness import Bench, Metrics, Place, at_least
+
+
+def measure(bench: Bench, metrics: Metrics) -> None:
+    """Drain a queue, without and with a Cleanup in the same worker."""
+    count = bench.size(100_000, 300)
+    for round_ in range(bench.rounds):
+        bench.say(f"round {round_ + 1}: {count:,} tasks")
+        with bench.place() as place:
+            _drain(place, metrics, count)
+        with bench.place() as place:
+            _drain_and_forget(place, metrics, count)
+
+
+def _drain(place: Place, metrics: Metrics, count: int) -> None:
+    worker = place.worker()
+    names = place.helpers.keys.partitions[0]
+    before = place.client.llen(names.end_queue)
+    _hold(place, count)
+    cpu, server_cpu = worker.cpu, place.server_cpu
+    began_at = _release(place)
+    ended_at = place.wait(lambda: place.client.llen(names.end_queue) - before >= count)
+    metrics.add("no-op tasks", count / (ended_at - began_at), "tasks/s", at_least(25_000))
+    metrics.add("  worker CPU", (worker.cpu - cpu) / count * 1e6, "µs/task")
+    metrics.add("  server CPU", (place.server_cpu - server_cpu) / count * 1e6, "µs/task")
+
+
+def _drain_and_forget(place: Place, metrics: Metrics, count: int) -> None:
+    worker = place.worker(local=["pytask/cleanup"])
+    names = place.helpers.keys.partitions[0]
+    _hold(place, count)
+    cpu = worker.cpu
+    began_at = _release(place)
+    place.wait(lambda: not place.client.exists(names.new_queue()))
+    # All records are gone but those of Cleanup itself and of the first task.
+    ended_at = place.wait(lambda: place.client.dbsize() < 30)
+    rate = count / (ended_at - began_at)
+    metrics.add("no-op tasks, forgotten by Cleanup", rate, "tasks/s")
+    metrics.add("  worker CPU, Cleanup included", (worker.cpu - cpu) / count * 1e6, "µs/task")
+
+
+def _hold(place: Place, count: int) -> None:
+    """Enqueue tasks where nobody looks."""
+    place.helpers.start_tasks({"task": "bench/noop", "queue": "held"} for _ in range(count))
+
+
+def _release(place: Place) -> float:
+    """Let the worker have them all at once; return when."""
+    names = place.helpers.keys.partitions[0]
+    began_at = time.monotonic()
+    place.client.rename(names.new_queue("held"), names.new_queue())
+    return began_at

@@ -1,0 +1,58 @@
+"""The worker that is measured: ``python -m benchmarks.worker '{"redis": URL, ...}'``."""
+
+from gevent import monkey
+
+monkey.patch_all()
+
+import json  # noqa: E402
+import logging  # noqa: E402
+import sys  # noqa: E402
+import time  # noqa: E402
+
+from pytask import Cleanup, Monitor, PyTask, Task  # noqa: E402
+
+
+class Noop(Task):
+    """Does nothing: what is left is what a task costs."""
+
+    NAME = "bench/noop"
+
+    def start(self) -> None:
+        pass
+
+
+class Stamp(Task):
+    """Tells when it began, on the clock all processes of a machine share."""
+
+    NAME = "bench/stamp"
+
+    def start(self) -> float:
+        return time.monotonic()
+
+
+class Sleep(Task):
+    """Waits, as services do most of the time."""
+
+    NAME = "bench/sleep"
+
+    def __init__(self, seconds: float = 3600.0) -> None:
+        self.seconds = seconds
+
+    def start(self) -> None:
+        time.sleep(self.seconds)
+
+
+def main(words: list[str]) -> None:
+    """Run a worker as the first word, a JSON object, says."""
+    configuration = json.loads(words[0])
+    # Nothing here is worth a disk.
+    logging.getLogger("pytask.worker.servers").setLevel(logging.ERROR)
+    app = PyTask(configuration["redis"], **configuration["options"])
+    app.add_tasks(Noop, Stamp, Sleep, Monitor, Cleanup)
+    for name in configuration["local"]:
+        app.start_local_task(name)
+    app.run()
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])
