@@ -74,7 +74,9 @@ class Settings:
     heartbeat_batch: int = 500
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "queues", tuple(self.queues))
+        given: object = self.queues
+        queues = (given,) if isinstance(given, str) else tuple(self.queues)
+        object.__setattr__(self, "queues", queues)
         if not self.queues:
             raise ConfigurationError("queues=(): a worker needs at least one queue")
         for queue in self.queues:

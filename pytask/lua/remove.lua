@@ -17,7 +17,6 @@
 --- @include "key_types"
 --- @include "read_record"
 --- @include "queue_key"
---- @include "unqueue"
 
 local record = read_record(KEYS[1], 'state', 'queue', 'unqueue', 'end_entry')
 if not record then return -3 end

@@ -115,7 +115,7 @@ def test_of_finish_requeue_and_reap_at_once_one_wins(lab):
                 lambda: lab.store.reap(lab.partition, task_timeout=60, worker_timeout=5).reaped,
             ]
         )
-        won = [code is Code.OK or isinstance(code, list) and code != [] for code in codes]
+        won = [code is Code.OK or (isinstance(code, list) and code != []) for code in codes]
         assert won.count(True) == 1
         assert (run.task_id in lab.queue()) != (run.task_id in lab.end_queue())
         lab.store.remove(run.task_id)

@@ -1,7 +1,7 @@
 """Any sequence of verbs keeps every task in exactly one place.
 
-Hypothesis plays clients, workers, a Monitor and a Cleanup that may crash, in any order, and looks at
-the whole partition after each step. What must hold at all times:
+Hypothesis plays clients, workers, a Monitor and a Cleanup that may crash, in any order, and looks
+at the whole partition after each step. What must hold at all times:
 
 * each record's ID is where its state says, and only there: a queue or claim list, the delayed set,
   the task set, the end queue or the claim list of a Cleanup, the failures;
