@@ -179,7 +179,7 @@ def setup(app: Any) -> dict[str, Any]:
             section += nodes.paragraph("", "", nodes.strong(text=one.summary))
             section += nodes.literal_block(one.details, one.details, language="text")
             if not one.allows_oom and one.name != "read_workers":
-                note = "It adds data, so Redis refuses it while it is out of memory."
+                note = "Redis refuses it while it is out of memory."
                 section += nodes.paragraph(text=note)
             return section
 

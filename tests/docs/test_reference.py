@@ -61,6 +61,19 @@ def test_the_settings_page_names_every_number_that_may_be_zero() -> None:
     assert _literals(line) == may_be_zero
 
 
+def test_defaults_that_pages_quote_are_the_defaults() -> None:
+    defaults = {row.name: row.default for row in pytask_reference.read_settings()}
+    quotation = re.compile(r"`(\w+)`(?: seconds)? \(([\d,.]+)( s| days|)\b")
+    quoted = []
+    for page in all_pages():
+        for name, number, unit in quotation.findall(page.read_text()):
+            if name in defaults:
+                value = float(number.replace(",", "")) * (24 * 3600 if unit == " days" else 1)
+                assert value == float(defaults[name]), f"{page.name}: {name} is not {number}{unit}"
+                quoted.append(name)
+    assert len(set(quoted)) > 9
+
+
 # Data model
 
 
@@ -130,6 +143,12 @@ def test_every_script_has_a_section_and_a_row_or_a_word_in_the_life_cycle() -> N
     assert all("Returns" in one.details for one in pytask_reference.read_scripts())
     told = set(re.findall(r"[a-z]+(?:_[a-z]+)*", _page("explanation/life-cycle.md")))
     assert set(list_names()) - told == set()
+
+
+def test_what_redis_refuses_without_memory_is_told_as_it_is() -> None:
+    (told,) = re.findall(r"Redis refuses what ([^.]+)\.", _page("explanation/trouble.md"))
+    refused = {one.name for one in pytask_reference.read_scripts() if not one.allows_oom}
+    assert _literals(told) == refused - {"read_workers"}
 
 
 def test_every_arrow_of_the_drawing_is_named_after_a_script() -> None:
