@@ -1,0 +1,181 @@
+"""Workers that die, freeze, fork or choke, and those that carry on."""
+
+import os
+import signal
+import time
+from itertools import pairwise
+from typing import Any
+
+import pytest
+
+from tests.acceptance.conftest import FAST, MONITOR, Launch
+from tests.support.waiting import wait_until
+
+pytestmark = pytest.mark.topologies("valkey")
+
+
+def state_of(helpers: Any, task_id: str) -> str:
+    return str(helpers.store.read_record(task_id).get("state"))
+
+
+@pytest.mark.topologies("valkey", "redis", "cluster")
+def test_tasks_of_a_killed_worker_run_elsewhere_within_eight_seconds(
+    launch: Launch, helpers: Any
+) -> None:
+    """With default settings, long before task_timeout."""
+    victim = launch(MONITOR)
+    ids = helpers.start_tasks([("sleeper", {"seconds": 0, "first": 600})] * 20)
+    victim.wait_for_event("started", count=20)
+    other = launch(MONITOR)
+    killed_at = time.monotonic()
+    victim.kill()
+    other.wait_for_event("started", count=20, attempt=2, timeout=9)
+    assert time.monotonic() - killed_at < 8
+    for one in ids:
+        wait_until(lambda one=one: state_of(helpers, one) == "SUCCESS")
+        assert helpers.get_task(one)["attempts"] == "2"
+
+
+def test_a_frozen_worker_that_wakes_up_changes_nothing(launch: Launch, helpers: Any) -> None:
+    zombie = launch(**FAST)
+    task_id = helpers.start_task("ticker")
+    zombie.wait_for_event("tick")
+    other = launch(MONITOR, **FAST)
+    zombie.pause()
+    other.wait_for_event("tick", attempt=2, timeout=15)
+    helpers.stop_task(task_id)
+    wait_until(lambda: state_of(helpers, task_id) == "STOPPED")
+    record = helpers.get_task(task_id)
+    zombie.resume()
+    zombie.wait_for_line("is not ours any more")
+    count = len(ticks(zombie))
+    time.sleep(0.3)
+    assert len(ticks(zombie)) == count
+    assert helpers.get_task(task_id) == record
+    assert zombie.stop() == 0
+
+
+def ticks(worker: Any) -> list[Any]:
+    return [one for one in worker.events if one["event"] == "tick"]
+
+
+def test_a_worker_that_is_frozen_for_a_moment_keeps_its_tasks(launch: Launch, helpers: Any) -> None:
+    worker = launch(MONITOR)
+    (task_id,) = helpers.start_tasks([("ticker", {})])
+    worker.wait_for_event("tick")
+    worker.pause()
+    time.sleep(2.5)
+    worker.resume()
+    before = len(ticks(worker))
+    wait_until(lambda: len(ticks(worker)) > before + 20)
+    assert helpers.get_task(task_id)["attempts"] == "1"
+    assert "stopped" not in worker.output
+
+
+def test_a_stop_given_to_a_frozen_worker_is_obeyed_when_it_wakes(
+    launch: Launch, helpers: Any
+) -> None:
+    worker = launch()
+    (task_id,) = helpers.start_tasks([("sleeper", {})])
+    worker.wait_for_event("started")
+    worker.pause()
+    helpers.stop_task(task_id)
+    time.sleep(0.5)
+    worker.resume()
+    wait_until(lambda: state_of(helpers, task_id) == "STOPPED")
+
+
+def test_a_task_that_kills_its_workers_becomes_a_dead_letter(launch: Launch, helpers: Any) -> None:
+    (task_id,) = helpers.start_tasks([("poison", {})])
+    deaths = 0
+    keeper = launch(MONITOR, queues=["none"], **FAST)
+    while state_of(helpers, task_id) != "EXCEPTION":
+        assert deaths < 6, helpers.get_task(task_id)
+        victim = launch(wait=False, **FAST)
+        wait_until(
+            lambda victim=victim: not victim.running or state_of(helpers, task_id) == "EXCEPTION",
+            20,
+        )
+        deaths += not victim.running
+        wait_until(lambda: state_of(helpers, task_id) != "RUNNING", 15)
+    assert deaths == 3
+    record = helpers.get_task(task_id)
+    assert "poison" in record["output"] or "worker" in record["output"]
+    (other,) = helpers.start_tasks([("sleeper", {"seconds": 0})])
+    launch(**FAST)
+    wait_until(lambda: state_of(helpers, other) == "SUCCESS")
+    assert keeper.running
+
+
+def test_a_worker_without_redis_stops_its_tasks_and_goes_on_later(
+    valkey_server: Any, proxy: Any, launch: Launch, helpers: Any
+) -> None:
+    relay = proxy(valkey_server)
+    worker = launch(at=relay.url)
+    (task_id,) = helpers.start_tasks([("ticker", {})])
+    worker.wait_for_event("tick")
+    relay.black_hole()
+    cut_at = time.time()
+    worker.wait_for_line("running tasks are stopped")
+    time.sleep(1.0)
+    # Before a Monitor may give it to others, with default settings.
+    assert ticks(worker)[-1]["at"] - cut_at < 5.0
+    relay.allow()
+    worker.wait_for_event("tick", attempt=2)
+    worker.wait_for_line("Redis answers again")
+    helpers.stop_task(task_id)
+    wait_until(lambda: state_of(helpers, task_id) == "STOPPED")
+    assert worker.stop() == 0
+
+
+def test_a_stuck_hub_loses_its_tasks_to_others(launch: Launch, helpers: Any) -> None:
+    stuck = launch(hub_stall_timeout=1.0, **FAST)
+    (sleeper,) = helpers.start_tasks([("sleeper", {"seconds": 0, "first": 600})])
+    stuck.wait_for_event("started")
+    helpers.start_tasks([("computes", {"seconds": 8})])
+    stuck.wait_for_event("computing")
+    other = launch(MONITOR, **FAST)
+    other.wait_for_event("started", id=sleeper, attempt=2, timeout=12)
+    wait_until(lambda: state_of(helpers, sleeper) == "SUCCESS")
+    stuck.wait_for_line("the hub has been stuck")
+    stuck.wait_for_line("is not ours any more")
+    assert stuck.stop() == 0
+
+
+def test_a_hub_that_is_busy_for_less_keeps_all_leases(launch: Launch, helpers: Any) -> None:
+    worker = launch(**FAST)
+    (sleeper,) = helpers.start_tasks([("sleeper", {})])
+    worker.wait_for_event("started")
+    launch(MONITOR, queues=["none"], **FAST)
+    helpers.start_tasks([("computes", {"seconds": 4})])
+    worker.wait_for_event("computed", timeout=10)
+    assert helpers.get_task(sleeper)["attempts"] == "1"
+    assert state_of(helpers, sleeper) == "RUNNING"
+
+
+def test_a_forked_child_does_nothing_for_its_parent(launch: Launch, helpers: Any) -> None:
+    worker = launch(**FAST)
+    (ticker,) = helpers.start_tasks([("ticker", {})])
+    worker.wait_for_event("tick")
+    (forks,) = helpers.start_tasks([("forks", {})])
+    child = worker.wait_for_event("forked")["child"]
+    helpers.start_tasks([("sleeper", {"seconds": 0})] * 20)
+    worker.wait_for_event("child", pid=child)
+    wait_until(lambda: state_of(helpers, forks) == "SUCCESS")
+    # Each tick and each start comes from the parent: the child's copies were ended.
+    times = [one["at"] for one in ticks(worker)]
+    assert min(later - earlier for earlier, later in pairwise(times)) > 0.005
+    starts = [one["id"] for one in worker.events if one["event"] == "started"]
+    assert len(starts) == len(set(starts)) == 20
+    assert state_of(helpers, ticker) == "RUNNING"
+    assert worker.stop() == 0
+
+
+def test_a_forked_child_dies_by_a_signal_as_any_process(launch: Launch, helpers: Any) -> None:
+    worker = launch(**FAST)
+    helpers.start_tasks([("forks", {})])
+    child = worker.wait_for_event("forked")["child"]
+    os.kill(child, signal.SIGTERM)
+    wait_until(lambda: not helpers.get_active_task_ids(), 1.5)
+    assert worker.running
+    assert "no more tasks are taken" not in worker.output
