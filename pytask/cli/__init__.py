@@ -24,7 +24,12 @@ def main() -> None:
     monkey.patch_all()
     import sys
 
+    from gevent.hub import get_hub
+
     from .errors import run
     from .root import pytask
 
+    # Ctrl-C is how people end things; the event loop would print it like an error.
+    hub = get_hub()
+    hub.NOT_ERROR = (*hub.NOT_ERROR, KeyboardInterrupt)
     sys.exit(run(pytask, sys.argv[1:]))

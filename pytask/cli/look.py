@@ -87,7 +87,8 @@ def _worker_status(worker: WorkerInfo) -> dict[str, Any]:
     return {
         **worker.details,
         "id": worker.worker,
-        "condition": "alive" if worker.alive else "left" if has_left else "dead",
+        "alive": worker.alive,
+        "left": has_left,
         "silent_for": None if has_left else round(worker.silent_for, 3),
     }
 
@@ -101,16 +102,21 @@ def _show_status(report: dict[str, Any]) -> None:
     click.echo()
     columns = ("id", "host", "pid", "running", "concurrency", "queues", "version")
     echo_table(
-        ("WORKER", *(name.upper() for name in columns[1:]), "CONDITION", "LAST BEAT"),
+        ("WORKER", *(name.upper() for name in columns[1:]), "LAST BEAT"),
         [
             (
                 *(worker.get(name, "") for name in columns),
-                worker["condition"],
-                "" if worker["silent_for"] is None else f"{worker['silent_for']:.1f} s ago",
+                _last_beat(worker),
             )
             for worker in report["workers"]
         ],
     )
+
+
+def _last_beat(worker: dict[str, Any]) -> str:
+    if worker["left"]:
+        return "has left"
+    return f"{worker['silent_for']:.1f} s ago" + ("" if worker["alive"] else ", dead")
 
 
 @click.command(epilog="Example: pytask show 3f2b… --json")

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from pytask.exceptions import RedisUnavailable
+from pytask.exceptions import RedisRefused, RedisRejected, RedisUnavailable
 
 from .apps import load_app
 from .errors import CommandFailed, ExitCode
@@ -99,6 +99,10 @@ def open_helpers(
             f"Redis at {connector.description} cannot be reached: {error}; is it running? name "
             "another one with --redis or PYTASK_REDIS",
             ExitCode.REDIS,
+        ) from error
+    except (RedisRefused, RedisRejected) as error:
+        raise CommandFailed(
+            f"Redis at {connector.description} does not serve this: {error}", ExitCode.REDIS
         ) from error
     finally:
         connector.close()
