@@ -22,11 +22,15 @@ def test_a_claim_in_a_half_migrated_slot_drops_nothing(kind, disposable_cluster)
     link = connector.link()
     keys = Keys(**namespace.names, partitions=4, tagged=True)
     lab = Lab(Store(link, keys, Settings()), namespace)
+    seed_every_key(lab)
     ids = lab.ids(20)
     lab.enqueue(*ids)
+    lab.store.wait_for_task(lab.partition, "default", "w", 1)
     slot = slot_of(lab.names.new_queue())
     source = cluster.owner_of(slot)
     target = next(node for node in cluster.masters() if node is not source)
+
+    before = lab.snapshot()
 
     # The records go first; the queue stays behind and names what is out of reach.
     target.command("CLUSTER", "SETSLOT", slot, "IMPORTING", cluster.node_id(source))
@@ -36,9 +40,18 @@ def test_a_claim_in_a_half_migrated_slot_drops_nothing(kind, disposable_cluster)
 
     with pytest.raises(RedisUnavailable):
         lab.claim(store=lab.store.patient(0))
-    assert source.command("LLEN", lab.names.new_queue()) == 20
+    assert source.command("LLEN", lab.names.new_queue()) == 19
 
     cluster.migrate_slot(slot, target)
+    assert lab.snapshot() == before
     assert [run.task_id for run in lab.claim().claimed] == ids
     link.close()
     connector.close()
+
+
+def seed_every_key(lab):
+    """Let every key of a claim exist: one that does not would end the script before it began."""
+    lab.running()
+    lab.ended()
+    lab.push(lab.id("ghost"))
+    lab.claim()
