@@ -7,7 +7,7 @@
 -- KEYS[1] claims (hash)  KEYS[2] claim list of its Cleanup (list)  KEYS[3] end queue (list)
 -- KEYS[4 ..] for each queue: claim list (list), queue (list)
 -- ARGV[1] worker  ARGV[2] '1' to forget its last claim too: it will not ask again
--- ARGV[3] prefix of records
+-- ARGV[3] prefix of records  ARGV[4] '1' to leave alone what its Cleanup holds and is dealing with
 --
 -- Returns how many IDs were returned
 --
@@ -18,15 +18,19 @@ local wrong = wrong_type(KEYS[1], 'hash')
 for i = 2, #KEYS do wrong = wrong or wrong_type(KEYS[i], 'list') end
 if wrong then return wrong end
 
+local first = ARGV[4] == '1' and 4 or 2
+
 -- A task that ends again must know that an entry stands in the end queue already.
 local ended = {}
-for _, id in ipairs(redis.call('LRANGE', KEYS[2], 0, -1)) do
-  local record = read_record(ARGV[3] .. id, 'state')
-  if record and record[1] then table.insert(ended, ARGV[3] .. id) end
+if first == 2 then
+  for _, id in ipairs(redis.call('LRANGE', KEYS[2], 0, -1)) do
+    local record = read_record(ARGV[3] .. id, 'state')
+    if record and record[1] then table.insert(ended, ARGV[3] .. id) end
+  end
 end
 
 local returned = 0
-for i = 2, #KEYS, 2 do
+for i = first, #KEYS, 2 do
   for _, id in ipairs(redis.call('LRANGE', KEYS[i], 0, -1)) do
     redis.call('RPUSH', KEYS[i + 1], id)
     returned = returned + 1

@@ -79,7 +79,13 @@ class Ownership(Calls):
         return moved is not None
 
     def give_back(
-        self, partition: int, *, worker: str, queues: Sequence[str], forget: bool = False
+        self,
+        partition: int,
+        *,
+        worker: str,
+        queues: Sequence[str],
+        forget: bool = False,
+        keep_ended: bool = False,
     ) -> int:
         """Return popped but unclaimed IDs to the front of their queues, and those of a Cleanup.
 
@@ -88,6 +94,7 @@ class Ownership(Calls):
             worker: Whose claim lists.
             queues: The queues it takes from.
             forget: It will not come back: drop the memory of its last claim too.
+            keep_ended: Leave alone what a Cleanup of this worker is dealing with.
 
         Returns:
             How many IDs were returned.
@@ -96,9 +103,13 @@ class Ownership(Calls):
         keys = [names.claims, names.end_claim(worker), names.end_queue]
         for queue in queues:
             keys += (names.new_claim(queue, worker), names.new_queue(queue))
-        returned: int = self._run(
-            "give_back", keys, [worker, "1" if forget else "", names.record_prefix]
-        )
+        args: list[Argument] = [
+            worker,
+            "1" if forget else "",
+            names.record_prefix,
+            "1" if keep_ended else "",
+        ]
+        returned: int = self._run("give_back", keys, args)
         return returned
 
     def start_local(self, task_id: str, task: str, data: bytes, worker: str, token: str) -> Claimed:

@@ -107,7 +107,12 @@ class Claimer(Service):
         """
         self._may_hold_ids = False
         return self._store.give_back(
-            self._partition, worker=self._worker, queues=self._settings.queues, forget=forget
+            self._partition,
+            worker=self._worker,
+            queues=self._settings.queues,
+            forget=forget,
+            # A Cleanup of this worker goes on dealing with what it took.
+            keep_ended=not forget,
         )
 
     def settle(self) -> None:

@@ -33,6 +33,18 @@ def test_each_queue_gets_its_own(lab):
     assert lab.entries(lab.names.new_claim("other", "w")) == [other]
 
 
+def test_what_a_cleanup_deals_with_stays_when_asked(lab):
+    """A worker without a free slot must not take ended tasks from its own Cleanup."""
+    ended = lab.ended()
+    task_id = lab.waiting()
+    lab.store.take_ended(lab.partition, "w")
+    pop(lab, 1)
+    assert give_back(lab, keep_ended=True) == 1
+    assert lab.queue() == [task_id]
+    assert lab.entries(lab.names.end_claim("w")) == [ended]
+    assert "end_entry" not in lab.record(ended)
+
+
 def test_claim_lists_of_other_workers_stay(lab):
     lab.waiting()
     lab.store.wait_for_task(lab.partition, "default", "other", 1)
