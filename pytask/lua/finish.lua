@@ -53,7 +53,8 @@ for i = 1, #codes do
     redis.call('HDEL', key, 'run', 'worker', 'control')
     table.insert(released, id)
     if state == 'RETRY' then
-      redis.call('ZADD', KEYS[4], stamp(time + tonumber(ARGV[n + 4])), id)
+      local delay = tonumber(ARGV[n + 4]) or 0
+      redis.call('ZADD', KEYS[4], stamp(delay == delay and time + delay or time), id)
       table.insert(gone, id)
     elseif queued then
       table.insert(gone, id)

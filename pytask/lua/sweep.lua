@@ -19,29 +19,38 @@ if wrong then return wrong end
 
 local scan = redis.call('SSCAN', KEYS[1], ARGV[2], 'COUNT', ARGV[3])
 local at = stamp(now())
-local report = {scan[1]}
+local report, leases = {scan[1]}, {}
 for _, id in ipairs(scan[2]) do
   local record = read_record(ARGV[1] .. id, 'state', 'last_update', 'cleanup', 'task')
+  local state = record and record[1] or ''
   local rule
-  if record and not record[1] and not record[4] and
-      redis.call('EXISTS', ARGV[1] .. id) == 0 then
+  if not record then
+    rule = nil
+  elseif not record[1] and not record[4] and redis.call('EXISTS', ARGV[1] .. id) == 0 then
     rule = 'no_record'
-    redis.call('SREM', KEYS[1], id)
-    redis.call('ZREM', KEYS[2], id)
-  elseif record and record[1] == 'RUNNING' then
+  elseif state == 'RUNNING' then
     if not redis.call('ZSCORE', KEYS[2], id) then
-      rule = 'no_lease'
       local last = tonumber(record[2])
-      redis.call('ZADD', KEYS[2], last and last == last and stamp(last) or at, id)
+      leases[id] = last and last == last and stamp(last) or at
+      rule = 'no_lease'
     end
-  elseif record and (record[1] == 'WAIT' or record[1] == 'RETRY' or
-      record[1] and record[1] ~= '' and record[1] ~= 'STOPPED' and record[3] ~= 'false') then
+  elseif state == 'WAIT' or state == 'RETRY' or
+      (state ~= '' and state ~= 'STOPPED' and record[3] ~= 'false') then
     rule = 'not_ours'
-    redis.call('SREM', KEYS[1], id)
   end
   if rule then
     table.insert(report, rule)
     table.insert(report, id)
+  end
+end
+
+for i = 2, #report, 2 do
+  local rule, id = report[i], report[i + 1]
+  if rule == 'no_lease' then
+    redis.call('ZADD', KEYS[2], leases[id], id)
+  else
+    redis.call('SREM', KEYS[1], id)
+    if rule == 'no_record' then redis.call('ZREM', KEYS[2], id) end
   end
 end
 return report

@@ -63,6 +63,12 @@ def test_a_failed_attempt_waits_in_the_delayed_set(lab):
     assert lab.end_queue() == lab.queue() == []
 
 
+def test_a_delay_that_is_no_number_is_none(lab):
+    run = lab.running()
+    assert lab.finish(run, State.RETRY, delay=float("nan")) is Code.OK
+    assert lab.store.promote(lab.partition).moved == 1
+
+
 def test_a_retry_that_was_told_to_stop_is_stopped(lab):
     run = lab.running()
     lab.store.stop(run.task_id)
