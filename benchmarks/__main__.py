@@ -1,6 +1,7 @@
 """The command line: ``python -m benchmarks --help``."""
 
 import json
+import os
 import sys
 import time
 from collections.abc import Callable, Sequence
@@ -50,8 +51,14 @@ def main(names: Sequence[str], file: IO[str] | None, quick: bool, rounds: int, s
         results[name] = Metrics()
         BENCHMARKS[name](bench, results[name])
         console.print(f"  {time.monotonic() - began_at:.1f} s", style="dim")
+    machine = surroundings["machine"]
+    caption = (
+        f"{surroundings['server']}, Python {surroundings['python']}, {machine['cores']} cores, "
+        # Whoever else uses the machine is in the numbers.
+        f"load {machine['load']:.1f} before and {os.getloadavg()[0]:.1f} after"
+    )
     # As wide as the table is, also where the output is no terminal.
-    Console(width=None if sys.stdout.isatty() else 120).print(table(results))
+    Console(width=None if sys.stdout.isatty() else 120).print(table(results, caption))
     if file is not None:
         metrics = {
             name: [metric.as_json() for metric in found.all.values()]

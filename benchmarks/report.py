@@ -33,9 +33,9 @@ def environment(server_kind: str, server_version: str) -> dict[str, Any]:
     }
 
 
-def table(results: Mapping[str, Metrics]) -> Table:
+def table(results: Mapping[str, Metrics], caption: str) -> Table:
     """Return all results as a table; targets that were missed stand out."""
-    found = Table(title="Benchmarks", title_justify="left")
+    found = Table(title="Benchmarks", title_justify="left", caption=caption)
     found.add_column("measurement", no_wrap=True)
     for name in ("median", "min", "max"):
         found.add_column(name, justify="right", no_wrap=True)
