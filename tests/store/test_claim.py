@@ -129,13 +129,16 @@ def test_a_claim_whose_reply_was_lost_strands_nothing(lab):
 
 
 def test_a_repeat_leaves_out_what_was_taken_away_meanwhile(lab):
-    lab.enqueue(*lab.ids(4))
+    lab.enqueue(*lab.ids(5))
     first = lab.claim(request="r1").claimed
     lab.finish(first[0])
     lab.store.requeue(lab.partition, [(first[1].task_id, first[1].token)])
     lab.store.remove(first[2].task_id, force=True)
+    lab.put(first[3].task_id, state="STOPPED")
+    before = lab.snapshot()
 
-    assert lab.claim(request="r1").claimed == first[3:]
+    assert lab.claim(request="r1").claimed == first[4:]
+    assert lab.snapshot() == before
 
 
 def test_a_repeat_keeps_odd_ids_and_flags(lab):
