@@ -2,7 +2,6 @@
 
 import json
 import re
-import time
 
 import pytest
 
@@ -237,9 +236,7 @@ def test_foreign_values_under_our_keys_change_nothing(lab):
     assert len(reap(lab).reaped) == 2
 
 
-def test_thousands_of_running_tasks_cost_nothing_when_none_is_stale(lab):
+def test_of_thousands_of_running_tasks_none_is_looked_at_while_none_is_stale(lab):
     lab.enqueue(*lab.ids(1_000))
     lab.claim(1_000)
-    began = time.perf_counter()
-    assert reap(lab) == (0, [])
-    assert time.perf_counter() - began < 0.05
+    assert reap(lab, limit=10_000) == (0, [])
