@@ -1,0 +1,73 @@
+"""Puts all checks together."""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass, field
+from itertools import chain
+
+from .clients import check_enqueues, check_handlers, check_removals, check_runs, check_stops
+from .evidence import Evidence, Violation
+from .final import check_final
+from .transitions import check_transitions, final_tracks
+
+
+@dataclass
+class Verdict:
+    """What the checker found.
+
+    Attributes:
+        violations: Broken promises; empty is good.
+        numbers: What was counted, for coverage and report.
+    """
+
+    violations: list[Violation]
+    numbers: Counter[str] = field(default_factory=Counter)
+
+    def by_rule(self) -> Counter[str]:
+        return Counter(violation.rule for violation in self.violations)
+
+
+def check(evidence: Evidence) -> Verdict:
+    """Check everything that is known about a run."""
+    numbers: Counter[str] = Counter()
+    tracks = final_tracks(evidence)
+    removed = {event["id"] for event in evidence.history if event["ev"] == "remove.invoke"}
+    violations = list(
+        chain(
+            check_transitions(evidence),
+            check_enqueues(evidence, tracks, numbers),
+            check_removals(tracks, removed),
+            check_runs(evidence, tracks, numbers),
+            check_handlers(evidence, tracks, numbers),
+            check_stops(evidence, tracks),
+            check_final(evidence, tracks),
+        )
+    )
+    _count(evidence, numbers)
+    return Verdict(violations, numbers)
+
+
+def _count(evidence: Evidence, numbers: Counter[str]) -> None:
+    codes = evidence.codes
+    numbers["transitions"] = len(evidence.audit)
+    numbers["fenced"] = sum(
+        codes[f"{script}:{code}"]
+        for script in ("finish", "requeue", "heartbeat")
+        for code in (0, -1, -2)
+    )
+    numbers["fenced_finishes"] = sum(codes[f"finish:{code}"] for code in (0, -1, -2))
+    numbers["repeats"] = (
+        codes["claim:repeat"]
+        + codes["finish:2"]
+        + codes["requeue:2"]
+        + codes["enqueue:2"]
+        + codes["restart:2"]
+        + codes["start_local:2"]
+    )
+    numbers["reaps"] = codes["reap:1"] + codes["reap:3"] + codes["reap:4"]
+    numbers["dead_letters"] = codes["reap:4"]
+    numbers["stops"] = codes["stop:1"] + codes["stop:5"]
+    numbers["restarts"] = codes["restart:1"]
+    numbers["reloads"] = codes["reload:5"]
+    numbers["removals"] = codes["remove:1"]

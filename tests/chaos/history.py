@@ -1,0 +1,50 @@
+"""What processes say happened: append-only files, one JSON object per line.
+
+A line is written by one ``os.write`` on a descriptor opened with O_APPEND, so a process that is
+killed in the next instruction has told everything up to there, and lines never mix.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+
+class Recorder:
+    """Writes the history of one process.
+
+    Args:
+        directory: Of the run.
+        role: What the process is; part of the file's name.
+    """
+
+    def __init__(self, directory: str | Path, role: str) -> None:
+        self.role = role
+        path = Path(directory) / f"{role}-{os.getpid()}.jsonl"
+        self._descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)
+
+    def __call__(self, event: str, **details: Any) -> None:
+        """Record an event with both clocks."""
+        line = {"ev": event, "wall": time.time(), "mono": time.monotonic(), **details}
+        os.write(self._descriptor, json.dumps(line).encode() + b"\n")
+
+    def close(self) -> None:
+        os.close(self._descriptor)
+
+
+def read_all(directory: str | Path) -> list[dict[str, Any]]:
+    """Return the events of all processes, by wall clock; ``by`` names the file of each."""
+    events = [event for path in Path(directory).glob("*.jsonl") for event in _read(path)]
+    events.sort(key=lambda event: event["wall"])
+    return events
+
+
+def _read(path: Path) -> Iterator[dict[str, Any]]:
+    for line in path.read_bytes().splitlines():
+        event = json.loads(line)
+        event["by"] = path.stem
+        yield event

@@ -1,0 +1,134 @@
+"""The tasks of a chaos run; each tells the history what it does, and under which token."""
+
+from __future__ import annotations
+
+import os
+import random
+import signal
+import time
+from collections.abc import Mapping
+from typing import Any, ClassVar
+
+import gevent
+from gevent.event import Event
+
+from pytask.task import Task
+
+from .history import Recorder
+
+#: Set by the worker before it starts.
+record: Recorder
+
+
+class Chaos(Task):
+    """Tells its start, its effect, and how it was stopped."""
+
+    NAME: ClassVar[str] = ""
+
+    def __init__(self, seconds: float = 0.0) -> None:
+        self.seconds = seconds
+
+    def start(self) -> dict[str, Any]:
+        self.tell("start")
+        self.work()
+        self.tell("effect")
+        return {"token": self.token}
+
+    def work(self) -> None:
+        """Do what makes this kind."""
+
+    def tell(self, event: str) -> None:
+        record(event, id=self.id, token=self.token, pid=os.getpid())
+
+
+class Quick(Chaos):
+    NAME = "chaos/quick"
+
+
+class Sleep(Chaos):
+    NAME = "chaos/sleep"
+
+    def work(self) -> None:
+        gevent.sleep(self.seconds)
+
+
+class Fails(Chaos):
+    NAME = "chaos/error"
+
+    def work(self) -> None:
+        raise self.Error({"token": self.token})
+
+
+class Raises(Chaos):
+    NAME = "chaos/exception"
+
+    def work(self) -> None:
+        raise ValueError(f"meant to happen, {self.token}")
+
+
+class Hog(Chaos):
+    """Computes without giving way, so that the hub of its worker stands still."""
+
+    NAME = "chaos/hog"
+
+    def work(self) -> None:
+        until = time.monotonic() + self.seconds
+        while time.monotonic() < until:
+            pass
+
+
+class Poison(Chaos):
+    """Kills whoever runs it."""
+
+    NAME = "chaos/poison"
+
+    def work(self) -> None:
+        os.kill(os.getpid(), signal.SIGKILL)
+
+
+class Stubborn(Chaos):
+    """Does not let itself be interrupted."""
+
+    NAME = "chaos/stubborn"
+
+    def work(self) -> None:
+        until = time.monotonic() + self.seconds
+        while time.monotonic() < until:
+            try:
+                gevent.sleep(until - time.monotonic())
+            except BaseException:
+                self.tell("swallowed")
+
+
+class Service(Chaos):
+    """Runs until it is stopped, and shows every now and then that it does."""
+
+    NAME = "chaos/service"
+
+    def __init__(self, seconds: float = 0.0) -> None:
+        super().__init__(seconds)
+        self._stopping = Event()
+
+    def work(self) -> None:
+        while not self._stopping.wait(0.25):
+            self.tell("tick")
+
+    def stop(self) -> None:
+        self.tell("asked")
+        self._stopping.set()
+
+
+ALL = [Quick, Sleep, Fails, Raises, Hog, Poison, Stubborn, Service]
+
+
+def handle(task_id: str, task: Mapping[str, str]) -> None:
+    """The handler of Cleanup: remembers what it was given; fails now and then."""
+    record(
+        "handler",
+        id=task_id,
+        run=task.get("done_run", ""),
+        state=task.get("state"),
+        output=task.get("output", "")[:200],
+    )
+    if random.random() < 0.01:
+        raise RuntimeError("the handler fails, and is asked again")

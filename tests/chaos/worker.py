@@ -1,0 +1,86 @@
+"""A worker of a chaos run.
+
+Usage: python -m gevent.monkey --module tests.chaos.worker CONFIG SLOT
+"""
+
+import functools
+import json
+import logging
+import os
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from tests.chaos import audit, tasks
+from tests.chaos.history import Recorder
+
+
+def connect_through(place: dict[str, Any]) -> None:
+    """Let every connection of this process pass the proxies of its zone."""
+    import pytask.helpers
+    import pytask.pytask
+    from pytask.connection import connect
+
+    routes = {(host, port): (HOST, through) for host, port, through in place["routes"]}
+    remap = functools.partial(_route, routes)
+    for module in (pytask.helpers, pytask.pytask):
+        module.connect = functools.partial(connect, address_remap=remap)  # type: ignore[attr-defined]
+
+
+HOST = "127.0.0.1"
+
+
+def _route(
+    routes: dict[tuple[str, int], tuple[str, int]], address: tuple[str, int]
+) -> tuple[str, int]:
+    return routes.get((address[0], int(address[1])), address)
+
+
+def record_answers(record: Recorder) -> None:
+    """Tell the history what Redis answered to each outcome."""
+    from pytask.store.ownership import Ownership
+
+    finish = Ownership.finish
+
+    def recorded(self: Any, partition: int, outcomes: Sequence[Any]) -> Any:
+        codes = finish(self, partition, outcomes)
+        for outcome, code in zip(outcomes, codes, strict=True):
+            record(
+                "finish",
+                id=outcome.task_id,
+                token=outcome.token,
+                state=str(outcome.state),
+                code=int(code),
+            )
+        return codes
+
+    Ownership.finish = recorded  # type: ignore[method-assign]
+
+
+def main() -> None:
+    config = json.loads(Path(sys.argv[1]).read_text())
+    slot = int(sys.argv[2])
+    place = config["places"][slot]
+    logging.basicConfig(
+        level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s"
+    )
+    audit.install()
+    record = tasks.record = Recorder(config["directory"], f"worker{slot}")
+    record_answers(record)
+    connect_through(place)
+    from pytask import Cleanup, Monitor, PyTask
+
+    app = PyTask(place["address"], **config["settings"])
+    app.add_tasks(Monitor, Cleanup, *tasks.ALL)
+    app.start_local_task("pytask/monitor", **config["monitor"])
+    app.start_local_task("pytask/cleanup", task_handler="tests.chaos.tasks:handle")
+    record("worker", worker=app.worker_id, pid=os.getpid(), slot=slot)
+    try:
+        app.run()
+    finally:
+        record("worker.end", pid=os.getpid(), slot=slot)
+
+
+if __name__ == "__main__":
+    main()
