@@ -6,7 +6,7 @@ import os
 import random
 import signal
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any, ClassVar
 
 import gevent
@@ -14,10 +14,13 @@ from gevent.event import Event
 
 from pytask.task import Task
 
-from .history import Recorder
+
+def _nobody(event: str, **details: Any) -> None:
+    raise RuntimeError(f"{event}: the worker has not said where the history goes")
+
 
 #: Set by the worker before it starts.
-record: Recorder
+record: Callable[..., None] = _nobody
 
 
 class Chaos(Task):

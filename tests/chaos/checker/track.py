@@ -37,6 +37,9 @@ class Track:
         self.strays = 0
         #: A stop was acknowledged while it ran, and no restart since.
         self.stop_pending = False
+        #: Requests to start it that were carried out; and those of records that are gone.
+        self.requests: set[str] = set()
+        self.forgotten_requests: set[str] = set()
         self.history: list[Entry] = []
 
     def apply(self, entry: Entry) -> None:
@@ -52,6 +55,8 @@ class Track:
             if entry["f"] != NONE:
                 self.strays += old_unqueue if entry["s"] != "remove" else 0
             self.fields.clear()
+            self.forgotten_requests |= self.requests
+            self.requests = set()
             self.stop_pending = False
         self.state, self.run = entry["t"], entry.get("R")
 

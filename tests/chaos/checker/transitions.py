@@ -6,7 +6,7 @@ The rules are numbered as in the documentation of the promises: I3 to I12.
 from __future__ import annotations
 
 import re
-from collections import defaultdict
+from collections import Counter
 from collections.abc import Iterator
 
 from .evidence import ENDED, FAILED, NONE, READY, WAITING, Entry, Evidence, Violation
@@ -37,29 +37,17 @@ EDGES: dict[str, list[tuple[frozenset[str], frozenset[str]]]] = {
 }
 #: Scripts that may leave the state as it is (and write something else).
 KEEPS_STATE = frozenset(
-    [
-        "claim",
-        "promote",
-        "take_ended",
-        "return_ended",
-        "give_back",
-        "sweep",
-        "adopt",
-        "acknowledge_ended",
-        "forget_failed",
-        "heartbeat",
-        "reap",
-    ]
+    ("claim", "promote", "take_ended", "return_ended", "give_back", "sweep", "adopt")
+    + ("acknowledge_ended", "forget_failed", "heartbeat", "reap")
 )
 #: Entries of these answer to the owner of a run.
 OWNED = frozenset({"heartbeat", "finish", "requeue"})
 
 
-def check_transitions(evidence: Evidence) -> Iterator[Violation]:
+def check_transitions(evidence: Evidence, numbers: Counter[str]) -> Iterator[Violation]:
     """Yield what is wrong with the transitions of all tasks, in the order of each."""
     tracks: dict[str, Track] = {}
     tokens: dict[str, str] = {}
-    requests: dict[str, set[str]] = defaultdict(set)
     for entry in evidence.audit:
         task_id = entry["i"]
         track = tracks.get(task_id)
@@ -67,7 +55,7 @@ def check_transitions(evidence: Evidence) -> Iterator[Violation]:
             track = tracks[task_id] = Track(task_id, task_id in evidence.hand)
         for rule, text in _check_entry(entry, track, evidence):
             yield Violation(rule, task_id, text)
-        for rule, text in _check_tokens(entry, tokens, requests[task_id], task_id):
+        for rule, text in _check_tokens(entry, tokens, track, numbers):
             yield Violation(rule, task_id, text)
         track.apply(entry)
         for rule, text in _check_after(entry, track):
@@ -115,18 +103,21 @@ def _is_edge(script: str, before: str, after: str) -> bool:
 
 
 def _check_tokens(
-    entry: Entry, tokens: dict[str, str], requests: set[str], task_id: str
+    entry: Entry, tokens: dict[str, str], track: Track, numbers: Counter[str]
 ) -> Iterator[tuple[str, str]]:
     if entry["t"] == "RUNNING" and entry.get("R") != entry.get("r"):
         token = entry.get("R") or ""
         if not token or token in tokens:
             yield "I4", f"{entry['s']} issued token {token!r}, used before for {tokens.get(token)}"
-        tokens[token] = task_id
-    request = (entry.get("a") or {}).get("eid")
+        tokens[token] = track.task_id
     if entry["s"] in ("enqueue", "restart") and entry["t"] == "WAIT":
-        if request is not None and request in requests:
+        request = (entry.get("a") or {}).get("eid") or (entry.get("k") or {}).get("eid", "")
+        if request in track.requests:
             yield "I5", f"{entry['s']} carried out request {request} twice"
-        requests.add(request or (entry.get("k") or {}).get("eid", ""))
+        elif request in track.forgotten_requests:
+            # The record, which remembers the request, was forgotten by Cleanup before the repeat.
+            numbers["enqueued_again_after_cleanup"] += 1
+        track.requests.add(request)
 
 
 def _check_after(entry: Entry, track: Track) -> Iterator[tuple[str, str]]:

@@ -35,7 +35,7 @@ def check(evidence: Evidence) -> Verdict:
     removed = {event["id"] for event in evidence.history if event["ev"] == "remove.invoke"}
     violations = list(
         chain(
-            check_transitions(evidence),
+            check_transitions(evidence, numbers),
             check_enqueues(evidence, tracks, numbers),
             check_removals(tracks, removed),
             check_runs(evidence, tracks, numbers),
