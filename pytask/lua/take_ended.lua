@@ -20,37 +20,39 @@ local held = redis.call('LRANGE', KEYS[2], -limit, -1)
 local fresh = {}
 if #held < limit then fresh = redis.call('LRANGE', KEYS[1], -(limit - #held), -1) end
 
-local taken, drops, seen = {}, {}, {}
-local function take(id)
+-- Whether it is to be cleaned up: not if it was removed or restarted since it ended.
+local taken, held_marked, popped, seen = {}, {}, {}, {}
+local function take(id, marked)
   local key = ARGV[1] .. id
-  local record = read_record(key, 'state', 'task')
-  if not record or seen[id] or not ended[record[1] or ''] then
-    -- Removed or restarted since it ended: nothing to clean up.
-    table.insert(drops, {id, record ~= nil and not seen[id]})
-    return false
-  end
+  local record = read_record(key, 'state', 'end_entry')
+  if record and record[2] == '1' then marked[id] = key end
+  if not record or seen[id] or not ended[record[1] or ''] then return false end
   seen[id] = true
   table.insert(taken, {id, key})
   return true
 end
 
-local keep, entries = {}, {}
+local stale, entries = {}, {}
 for i = #held, 1, -1 do
-  if not take(held[i]) then table.insert(keep, held[i]) end
+  if not take(held[i], held_marked) then table.insert(stale, held[i]) end
 end
 for i = #fresh, 1, -1 do
-  if take(fresh[i]) then table.insert(entries, fresh[i]) end
+  if take(fresh[i], popped) then table.insert(entries, fresh[i]) end
 end
 
-for _, id in ipairs(keep) do redis.call('LREM', KEYS[2], -1, id) end
+for _, id in ipairs(stale) do redis.call('LREM', KEYS[2], -1, id) end
 if #fresh > 0 then redis.call('LTRIM', KEYS[1], 0, -(#fresh + 1)) end
 if #entries > 0 then redis.call('LPUSH', KEYS[2], unpack(entries)) end
-for _, drop in ipairs(drops) do
-  if drop[2] then redis.call('HDEL', ARGV[1] .. drop[1], 'end_entry') end
+for _, key in pairs(popped) do redis.call('HDEL', key, 'end_entry') end
+-- Of those that were held, one may have ended again since and stand in the end queue; one that came
+-- by a blocking pop does not. They are few, and only the list itself tells them apart.
+for id, key in pairs(held_marked) do
+  if not popped[id] and not redis.call('LPOS', KEYS[1], id) then
+    redis.call('HDEL', key, 'end_entry')
+  end
 end
 local reply = {}
 for _, item in ipairs(taken) do
-  redis.call('HDEL', item[2], 'end_entry')
   redis.call('HSET', item[2], 'end_claim', ARGV[3])
   table.insert(reply, item[1])
   table.insert(reply, redis.call('HGETALL', item[2]))

@@ -77,9 +77,11 @@ def test_an_ended_task_that_awaits_cleanup_leaves_the_set(lab):
 
 
 def test_what_cannot_be_judged_is_left_alone(lab):
-    foreign, stateless = lab.id(), lab.put(lab.id(), task="x")
+    foreign, stateless, half_written = lab.ids(3)
     lab.foreign(lab.names.record(foreign), b"list")
-    lab.call("SADD", lab.names.tasks, foreign, stateless)
+    lab.put(stateless, task="x")
+    lab.put(half_written, data="{}")
+    lab.call("SADD", lab.names.tasks, foreign, stateless, half_written)
     before = lab.snapshot()
     assert sweep(lab) == []
     assert lab.snapshot() == before

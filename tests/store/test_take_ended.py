@@ -134,3 +134,48 @@ def test_foreign_values_under_our_keys_change_nothing(lab):
     lab.ended()
     keys = {lab.names.end_queue: b"list", lab.names.end_claim("w"): b"list"}
     lab.check_wrong_types(lambda: take(lab), keys)
+
+
+def test_an_end_is_not_lost_when_a_popped_task_ends_again_before_it_is_acknowledged(lab):
+    task_id = lab.ended()
+    lab.store.wait_for_ended(lab.partition, "w", 1)
+    first = take(lab)
+    lab.store.restart(task_id)
+    [run] = lab.claim().claimed
+    lab.finish(run)
+
+    lab.store.acknowledge_ended(lab.partition, "w", first, keep_failed=True)
+
+    assert [one.done_run for one in take(lab)] == [run.token]
+
+
+def test_a_task_that_ends_again_before_its_popped_entry_is_taken_is_handed_over_once(lab):
+    task_id = lab.ended()
+    lab.store.wait_for_ended(lab.partition, "w", 1)
+    lab.store.restart(task_id)
+    [run] = lab.claim().claimed
+    lab.finish(run)
+    assert lab.end_queue() == []
+    assert [one.done_run for one in take(lab)] == [run.token]
+
+
+def test_a_popped_task_that_was_restarted_before_it_was_taken_is_not_forgotten(lab):
+    task_id = lab.ended()
+    lab.store.wait_for_ended(lab.partition, "w", 1)
+    lab.store.restart(task_id)
+    assert take(lab) == []
+    [run] = lab.claim().claimed
+    lab.finish(run)
+    assert [one.done_run for one in take(lab)] == [run.token]
+
+
+def test_a_held_task_that_ended_again_beyond_the_limit_stands_in_the_end_queue_once(lab):
+    task_id = lab.ended()
+    take(lab)
+    for _ in range(3):
+        lab.store.restart(task_id)
+        [run] = lab.claim().claimed
+        lab.finish(run)
+        assert len(take(lab, limit=1)) == 1
+    assert lab.end_queue() == [task_id]
+    assert lab.record(task_id)["end_entry"] == "1"
