@@ -73,8 +73,7 @@ class TaskFuture:
         """
         if self._subscription is None:
             channel = self._helpers.keys.events_channel(self.id)
-            link = self._helpers.connector.link()
-            self._subscription = Subscription(link, channels=[channel])
+            self._subscription = Subscription(self._helpers.link, channels=[channel])
         if not self._subscription.wait_ready(timeout):
             raise WaitTimeout(f"events of task {self.id}: no subscription within {timeout} s")
 

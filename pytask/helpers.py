@@ -8,9 +8,9 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any, overload
+from typing import Any, Self, overload
 
-from .connection import Connector, connect
+from .connection import Connector, Link, connect
 from .exceptions import InvalidTask, PyTaskException, TaskNotFound, WrongKeyType
 from .future import TaskFuture
 from .keys import DEFAULT_QUEUE, Keys
@@ -79,8 +79,25 @@ class PyTaskHelpers:
             settings.partitions if connector.is_cluster else 1,
             tagged=connector.is_cluster,
         )
+        self._link: Link | None = None
         self._store: Store | None = None
         self._lock = threading.Lock()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Close the connections; the helpers connect anew if they are used again.
+
+        A client object that was given stays open. An embedded server ends when nobody in this
+        process uses it any more.
+        """
+        with self._lock:
+            self._link = self._store = None
+        self.connector.close()
 
     @property
     def redis(self) -> Any:
@@ -94,13 +111,21 @@ class PyTaskHelpers:
         Raises:
             PartitionMismatch: The data in Redis were written with another number of partitions.
         """
-        if self._store is None:
-            store = Store(self.connector.link(), self.keys, self.settings)
+        store = self._store
+        if store is None:
+            store = Store(self.link, self.keys, self.settings)
             if self.keys.tagged:
                 store.agree_partitions()
-            with self._lock:
-                self._store = self._store or store
-        return self._store
+            self._store = store
+        return store
+
+    @property
+    def link(self) -> Link:
+        """The connections all calls of these helpers share."""
+        with self._lock:
+            if self._link is None:
+                self._link = self.connector.link()
+            return self._link
 
     # Starting
 

@@ -21,11 +21,12 @@ A record written by hand with only ``task`` and ``data`` is complete.
 from __future__ import annotations
 
 import json
+import os
 import secrets
 from collections.abc import Mapping
 from contextlib import suppress
+from types import NoneType
 from typing import Any, NamedTuple
-from uuid import uuid4
 
 import msgspec
 
@@ -38,6 +39,8 @@ MAX_ID_BYTES = 512
 #: Deepest nesting of JSON that is read or written.
 MAX_JSON_DEPTH = 200
 
+_TEXT = frozenset({str})
+_PLAIN = frozenset({str, int, bool, NoneType})
 _encoder = json.JSONEncoder(ensure_ascii=False, allow_nan=False, separators=(",", ":"))
 
 
@@ -141,7 +144,8 @@ class WorkerInfo(NamedTuple):
 
 
 def new_task_id() -> str:
-    return str(uuid4())
+    """Return 128 random bits as hex: as unique as a UUID, at a fifth of its price."""
+    return os.urandom(16).hex()
 
 
 def new_request_id() -> str:
@@ -190,12 +194,20 @@ def to_json(value: Any) -> bytes:
     """
     if value is None:
         return b"null"
+    if type(value) is dict and _is_plain(value):
+        with suppress(UnicodeEncodeError, OverflowError, msgspec.MsgspecError):
+            return msgspec.json.encode(value)
     try:
         return _encoder.encode(value).encode()
     except UnicodeEncodeError:
         return json.dumps(value, allow_nan=False).encode()
     except RecursionError:
         raise ValueError("nested too deeply") from None
+
+
+def _is_plain(value: dict[Any, Any]) -> bool:
+    # Most data are. msgspec encodes them ten times faster, but would let a set pass, or NaN.
+    return _TEXT.issuperset(map(type, value)) and _PLAIN.issuperset(map(type, value.values()))
 
 
 def from_json(value: bytes) -> Any:

@@ -28,8 +28,6 @@ class Connector:
         self._lock = threading.Lock()
         self._links: list[Link] = []
         self._server: EmbeddedServer | None = None
-        if address.kind == "local":
-            self._server = obtain_server(address.directory)
         self.is_cluster = address.kind == "cluster"
         self.description = address.description
 
@@ -44,15 +42,21 @@ class Connector:
             ConfigurationError: The installed packages have no client for this address.
         """
         if self._user_client is None:
+            client = self._make_user_client()
             with self._lock:
                 if self._user_client is None:
-                    self._user_client = self._make_user_client()
+                    self._user_client = client
         return self._user_client
 
     @property
     def url(self) -> str | None:
-        """Where other processes reach an embedded server; None for any other address."""
-        return self._server.url if self._server is not None else None
+        """Where other processes reach an embedded server; None for any other address.
+
+        Raises:
+            ConfigurationError: The embedded server cannot be started.
+        """
+        server = self._embedded_server()
+        return server.url if server is not None else None
 
     def link(self, *, timeout: float = 5.0, connect_timeout: float = 2.0) -> Link:
         """Return an independent set of connections; it connects when it is first used.
@@ -60,6 +64,9 @@ class Connector:
         Args:
             timeout: Seconds a reply may take; also how long a call waits for a free connection.
             connect_timeout: Seconds until a connection must be up.
+
+        Raises:
+            ConfigurationError: The embedded server cannot be started.
         """
         address = self._address
         factory = WireFactory(
@@ -100,15 +107,26 @@ class Connector:
         if server is not None:
             server.release()
 
+    def _embedded_server(self) -> EmbeddedServer | None:
+        # Not before it is needed: an app that is only imported must not start a server.
+        if self._address.kind != "local":
+            return None
+        with self._lock:
+            if self._server is None:
+                self._server = obtain_server(self._address.directory)
+            return self._server
+
     def _make_user_client(self) -> Any:
-        if self._server is not None:
-            return clients.make_embedded_client(self._server.ensure, self._address.options)
+        server = self._embedded_server()
+        if server is not None:
+            return clients.make_embedded_client(server.ensure, self._address.options)
         return self._address.make_client()
 
     def _endpoint(self, timeout: float, connect_timeout: float) -> Endpoint:
         address = self._address
-        if self._server is not None:
-            return EmbeddedEndpoint(self._server)
+        server = self._embedded_server()
+        if server is not None:
+            return EmbeddedEndpoint(server)
         if address.kind == "sentinel":
             factory = WireFactory(
                 address.sentinel_class,
@@ -136,6 +154,6 @@ def connect(redis_instance: Any, **options: Any) -> Connector:
             ``address_remap``, a function from an announced ``(host, port)`` to a reachable one.
 
     Raises:
-        ConfigurationError: The address cannot be used, or an embedded server cannot be started.
+        ConfigurationError: The address cannot be used.
     """
     return Connector(read_address(redis_instance, options))

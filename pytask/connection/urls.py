@@ -56,7 +56,8 @@ def parse(url: str) -> ParsedURL:
     kind = _KINDS.get(scheme.lower())
     if not separator or kind is None:
         known = ", ".join(f"{name}://" for name in _KINDS)
-        raise ConfigurationError(f"a Redis URL starts with one of {known}")
+        found = f"this one with {scheme}://" if separator else "this one has no scheme"
+        raise ConfigurationError(f"a Redis URL starts with one of {known}; {found}")
     parts = urlsplit(url)
     credentials, _, hosts_text = parts.netloc.rpartition("@")
     settings = _settings_of(parts.query)
