@@ -16,7 +16,14 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Callable
 from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from pytask.connection import Connector
+
+Process = subprocess.Popen[bytes]
 
 ROOT = Path(__file__).parents[1]
 
@@ -78,23 +85,22 @@ class Terminal:
             if line.strip():
                 say(line.rstrip())
 
-    def start_worker(self, log: str) -> subprocess.Popen[bytes]:
-        """Start a worker in the background, its log in a file, and wait until it works."""
-        say(f"$ pytask worker -A tasks 2> {log} &")
+    def start(self, command: str, log: str, is_ready: Callable[[str], bool]) -> Process:
+        """Start a program in the background, with a log, and wait until it works."""
+        say(f"$ {command} &")
         path = Path(self._directory, log)
-        with path.open("wb") as output:
-            worker = subprocess.Popen(
-                ["pytask", "worker", "-A", "tasks"],
-                cwd=self._directory,
-                env=self._environment,
-                stdin=subprocess.DEVNULL,
-                stderr=output,
-            )
-        while " takes tasks " not in path.read_text():
-            if worker.poll() is not None:
-                raise SystemExit(f"the worker ended: {path.read_text()}")
+        path.touch()
+        program = subprocess.Popen(
+            ["bash", "-c", f"exec {command}"],
+            cwd=self._directory,
+            env=self._environment,
+            stdin=subprocess.DEVNULL,
+        )
+        while not is_ready(path.read_text()):
+            if program.poll() is not None:
+                raise SystemExit(f"{command} has ended: {path.read_text()}")
             time.sleep(0.05)
-        return worker
+        return program
 
 
 def say(line: str) -> None:
@@ -110,31 +116,45 @@ def _read(descriptor: int) -> bytes:
         return b""
 
 
-def record(directory: str, redis_url: str) -> None:
+def record(directory: str, server: Connector) -> None:
     """Print the transcript."""
     Path(directory, "tasks.py").write_text(TASKS)
     environment = {
         **os.environ,
         "PATH": os.pathsep.join([_commands(directory), os.environ["PATH"]]),
         "PYTHONPATH": str(ROOT),
-        "PYTASK_REDIS": redis_url,
+        "PYTASK_REDIS": str(server.url),
         "COLUMNS": "96",
         "TERM": "dumb",
     }
     terminal = Terminal(directory, environment)
-    workers: list[subprocess.Popen[bytes]] = []
+    programs: list[Process] = []
+    status = "sleep 1; pytask status | grep -A2 WORKER | cut -f 1,4,8"
+
+    def start(command: str, log: str, is_ready: Callable[[str], bool]) -> None:
+        programs.append(terminal.start(command, log, is_ready))
+
+    def is_listening(_: str) -> bool:
+        # One pattern of the workers' control, and the one of `events`.
+        return int(server.user_client.execute_command("PUBSUB", "NUMPAT")) == 2
+
     try:
-        workers = [terminal.start_worker(f"{name}.log") for name in "ab"]
+        for name in "ab":
+            command = f"pytask worker -A tasks 2> {name}.log"
+            start(command, f"{name}.log", lambda text: " takes tasks " in text)
+        start("pytask events 'count-*' > events.log", "events.log", is_listening)
         terminal.type("for n in 1 2 3 4; do pytask start hello/count --id count-$n; done")
-        terminal.type("sleep 1; pytask status | grep -A2 WORKER | cut -f 1,4,8")
-        terminal.type(f"date +%T; kill -9 {workers[0].pid}")
-        terminal.type("pytask events 'count-*' --count 4 2> /dev/null")
-        terminal.type("sleep 1; pytask status | grep -A2 WORKER | cut -f 1,4,8")
+        terminal.type(status)
+        terminal.type(f"date +%T; kill -9 {programs[0].pid}")
+        terminal.type(
+            "until [ $(grep -c 'attempt.:2' events.log) = 2 ]; do sleep 0.1; done; cat events.log"
+        )
+        terminal.type(status)
     finally:
-        for worker in workers:
-            if worker.poll() is None:
-                worker.send_signal(signal.SIGTERM)
-            worker.wait()
+        for program in programs:
+            if program.poll() is None:
+                program.send_signal(signal.SIGTERM)
+            program.wait()
 
 
 def _commands(directory: str) -> str:
@@ -155,7 +175,7 @@ def main() -> None:
     directory = tempfile.mkdtemp(prefix="pytask-kill-")
     connector = connect("local://")
     try:
-        record(directory, str(connector.url))
+        record(directory, connector)
     finally:
         connector.close()
         shutil.rmtree(directory)
