@@ -1,6 +1,6 @@
 """take_ended: end queue -> claim list of a Cleanup."""
 
-from pytask.states import State
+from pytask.states import Code, State
 
 
 def take(lab, worker="w", limit=100, store=None):
@@ -74,6 +74,19 @@ def test_tasks_that_are_not_ended_any_more_are_dropped(lab):
     assert lab.state(restarted) == "WAIT"
     assert "end_entry" not in lab.record(restarted)
     assert not lab.record(removed)
+
+
+def test_a_task_started_anew_without_cleanup_is_not_cleaned_up_by_its_old_entry(lab):
+    task_id = lab.ended()
+    assert lab.enqueue(task_id, cleanup=False) == [Code.OK]
+    lab.finish(lab.claim().claimed[0])
+    assert lab.end_queue() == [task_id]
+
+    assert take(lab) == []
+
+    assert lab.end_queue() == []
+    assert lab.active() == {task_id}
+    assert "end_entry" not in lab.record(task_id)
 
 
 def test_a_held_task_that_was_restarted_is_let_go(lab):
