@@ -14,8 +14,6 @@ from pytask.exceptions import (
     InvalidTask,
     PyTaskException,
     RedisError,
-    TaskFailed,
-    WaitTimeout,
     WrongKeyType,
 )
 
@@ -69,10 +67,6 @@ def run(command: click.Command, arguments: Sequence[str]) -> int:
         )
     except (click.Abort, KeyboardInterrupt):
         return ExitCode.INTERRUPTED
-    except BrokenPipeError:
-        # The reader, `head` perhaps, has seen enough. Flushing at exit would raise again.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return ExitCode.PARTLY
     except Exception as error:
         if _wants_traceback(arguments):
             raise
@@ -91,10 +85,6 @@ def exit_code_of(error: BaseException) -> int:
         return ExitCode.USAGE
     if isinstance(error, RedisError) and not isinstance(error, WrongKeyType):
         return ExitCode.REDIS
-    if isinstance(error, TaskFailed):
-        return ExitCode.TASK_FAILED
-    if isinstance(error, WaitTimeout):
-        return ExitCode.TIMEOUT
     return ExitCode.PARTLY
 
 

@@ -81,7 +81,7 @@ def _subscribe(helpers: PyTaskHelpers, target: str, is_pattern: bool) -> Subscri
         feed = Subscription(link, patterns=[prefix + target])
     else:
         feed = Subscription(link, channels=[helpers.keys.events_channel(target)])
-    if not feed.wait_ready(max(5.0, helpers.settings.redis_patience)):
+    if not feed.wait_ready(helpers.settings.redis_patience):
         feed.close()
         raise CommandFailed(
             f"Redis at {helpers.connector.description} does not confirm the subscription; is "

@@ -66,8 +66,6 @@ class Names(ParamType):
     def convert(
         self, value: Any, param: click.Parameter | None, ctx: click.Context | None
     ) -> tuple[str, ...]:
-        if isinstance(value, tuple):
-            return value
         return tuple(name.strip() for name in str(value).split(",") if name.strip())
 
 

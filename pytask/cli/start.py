@@ -13,7 +13,7 @@ from pytask.keys import DEFAULT_QUEUE
 from pytask.records import check_task_id, from_json, new_task_id
 from pytask.states import READY, State
 
-from .errors import ExitCode, say_error
+from .errors import CommandFailed, ExitCode, say_error
 from .options import ParamType, json_option, option
 from .output import as_text, echo_json
 from .session import client_command
@@ -102,7 +102,8 @@ def start(
     task_id = new_task_id() if task_id is None else check_task_id(task_id)
     # Asked first: it also tells whether Redis is there at all, before somebody waits for it.
     is_there = _is_underway(helpers, task_id)
-    future = helpers.submit(
+    future = _submit(
+        helpers,
         name,
         values,
         task_id=task_id,
@@ -143,6 +144,16 @@ def read_data(arguments: Sequence[str]) -> dict[str, Any]:
                 f"{argument!r}: {text!r} is not JSON ({error}); text goes with {key}={text}"
             ) from None
     return data
+
+
+def _submit(helpers: PyTaskHelpers, name: str, data: Any, **options: Any) -> TaskFuture:
+    try:
+        return helpers.submit(name, data, **options)
+    except WaitTimeout as error:
+        raise CommandFailed(
+            f"{error}; is this user of Redis allowed to subscribe? The task was not started",
+            ExitCode.REDIS,
+        ) from error
 
 
 def _is_underway(helpers: PyTaskHelpers, task_id: str) -> bool:

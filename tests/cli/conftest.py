@@ -13,7 +13,6 @@ from typing import Any
 import pytest
 
 from tests.support.namespace import Namespace
-from tests.support.waiting import wait_until
 from tests.support.worker import ROOT, WorkerProcess
 
 JOBS = """
@@ -171,7 +170,7 @@ def busy_shell(valkey_server: Any, directory: Path) -> Iterator[Shell]:
     shell = Shell(directory, names, valkey_server, variables_of(names, valkey_server.url))
     worker = shell.spawn("worker", "-A", "jobs", "--stop-timeout", "1")
     try:
-        wait_until(lambda: shell.raw.zcard(f"{names.task_set}:workers"), message=worker.output)
+        worker.wait_for_line("takes tasks from", 30)
         yield shell
     finally:
         worker.close()

@@ -102,3 +102,20 @@ def test_following_goes_on_after_the_server_was_away(shell, spawn, disposable_se
 
     wait_until(lambda: server.client().publish(channel, '{"event": "after"}'), 15)
     listener.wait_for_line("a  after")
+
+
+def test_an_end_that_nobody_heard_is_read_from_the_record(
+    shell, spawn, disposable_server, wait_until
+):
+    server = disposable_server()
+    record = shell.names.task_prefix + "one"
+    client = server.client()
+    client.hset(record, mapping={"task": "job", "state": "RUNNING"})
+    listener = spawn("events", "one", "--json", PYTASK_REDIS=server.url)
+    wait_until(lambda: client.publish(record, '{"event": "probe"}'), 15)
+
+    client.hset(record, mapping={"state": "SUCCESS", "output": "7"})
+    client.execute_command("CLIENT", "KILL", "TYPE", "pubsub")
+
+    assert listener.wait() == 0
+    assert json.loads(listener.output.splitlines()[-1])["data"] == 7

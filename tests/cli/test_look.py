@@ -1,6 +1,9 @@
 """``pytask status``, ``show`` and ``list``."""
 
 import json
+import os
+import pty
+import re
 import subprocess
 import sys
 
@@ -135,3 +138,24 @@ def test_a_reader_that_has_seen_enough_is_no_error(shell):
     )
     assert len(done.stdout.splitlines()) == 2
     assert done.stderr == ""
+
+
+def test_tables_are_aligned_on_a_terminal(shell):
+    shell.enqueue("[red]", "b" * 60)
+    terminal, worker_side = pty.openpty()
+    listing = subprocess.Popen(
+        [sys.executable, "-m", "pytask", "list"],
+        env={**os.environ, **shell.variables, "COLUMNS": "200"},
+        stdin=subprocess.DEVNULL,
+        stdout=worker_side,
+        stderr=worker_side,
+    )
+    assert listing.wait(20) == 0
+    os.close(worker_side)
+    lines = os.read(terminal, 100_000).decode().splitlines()
+    os.close(terminal)
+
+    (row,) = [line for line in lines if "[red]" in line]
+    (heading,) = [line for line in lines if "TASK" in line]
+    assert re.sub("\x1b.*?m", "", heading).index("STATE") == row.index("WAIT")
+    assert "\t" not in row

@@ -4,8 +4,9 @@ import os
 import signal
 
 import pytest
+from gevent import monkey
 
-from pytask.cli.processes import Processes
+from pytask.cli.processes import Processes, _outlive_nobody
 
 
 def pids(shell):
@@ -81,6 +82,19 @@ def test_no_worker_outlives_a_killed_supervisor(shell, pair, wait_until):
     assert shell.state("long") == "WAIT"
 
 
+def test_a_worker_without_supervisor_asks_itself_politely_and_then_uses_force(monkeypatch):
+    reading, writing = os.pipe()
+    monkey.get_original("os", "close")(writing)
+    sent = []
+    monkeypatch.setattr(os, "kill", lambda pid, number: sent.append((pid, number)))
+
+    _outlive_nobody(reading, 0.0)
+
+    os.close(reading)
+    me = os.getpid()
+    assert sent == [(me, signal.SIGTERM), (me, signal.SIGINT), (me, signal.SIGKILL)]
+
+
 def test_workers_that_cannot_work_are_not_started_again(shell):
     done = shell("worker", "-A", "jobs", "--processes", "2", "--queues", "no queue")
     assert done.code == 2
@@ -93,6 +107,22 @@ def test_all_processes_share_one_embedded_server(spawn, wait_until):
     words = [line.split(" at ")[1] for line in pair.output.splitlines() if "takes tasks" in line]
     assert len(set(words)) == 1
     assert pair.stop() == 0
+
+
+def test_a_process_that_lived_long_is_started_again_without_a_growing_pause(caplog):
+    class Healthy(Processes):
+        min_delay = 0.01
+        healthy_seconds = 0.0
+
+        def _run_one(self, slot, lifeline):
+            code = super()._run_one(slot, lifeline)
+            if len(caplog.records) >= 3:
+                self.forward(signal.SIGTERM)
+            return code
+
+    assert Healthy(["sh", "-c", "exit 7"], 1).run() == 1
+    pauses = [record.args[2] for record in caplog.records if "started again" in record.message]
+    assert set(pauses) == {0.01}
 
 
 @pytest.mark.parametrize(("status", "expected"), [("0", 0), ("2", 2)])

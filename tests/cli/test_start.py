@@ -1,6 +1,7 @@
 """``pytask start``."""
 
 import json
+import signal
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
@@ -134,6 +135,17 @@ def test_a_task_stopped_or_removed_while_it_is_waited_for_exits_with_5(busy_shel
     assert (stopped.code, removed.code) == (5, 5)
     assert "task stopped ended as STOPPED" in stopped.complaint
     assert "task removed was removed while it was waited for" in removed.complaint
+
+
+def test_ctrl_c_ends_the_waiting_but_not_the_task(shell, spawn, wait_until):
+    waiting = spawn("start", "job", "--id", "patient", "--wait")
+    waiting.wait_for_line("^patient$")
+
+    waiting.signal(signal.SIGINT)
+
+    assert waiting.wait() == 130
+    assert waiting.output.split() == ["patient"]
+    assert shell.state("patient") == "WAIT"
 
 
 def test_the_app_tells_where_redis_is_and_the_command_line_overrides_it(shell):

@@ -1,5 +1,6 @@
 """What all commands share: help, variables, errors and exit codes."""
 
+import math
 import re
 
 import click
@@ -7,8 +8,10 @@ import pytest
 from click.testing import CliRunner
 
 from pytask import __version__
+from pytask.cli.errors import CommandFailed, run
 from pytask.cli.root import pytask
-from pytask.cli.start import read_data
+from pytask.cli.start import read_data, start
+from pytask.exceptions import InvalidTask, RedisRefused, WrongKeyType
 from pytask.settings import Settings
 
 COMMANDS = sorted(pytask.commands)
@@ -52,6 +55,44 @@ def test_data_keep_their_types():
         "d": {"e": [True]},
         "f": "",
     }
+
+
+@pytest.mark.parametrize(
+    ("words", "wait", "data"),
+    [
+        (["--wait", "job", "a=1"], math.inf, ("a=1",)),
+        (["job", "--wait"], math.inf, ()),
+        (["--wait", "2.5", "job"], 2.5, ()),
+        (["--wait=2.5", "job"], 2.5, ()),
+        (["job", "--wait", "forever"], math.inf, ()),
+        (["job", "--wait", "--json"], math.inf, ()),
+        (["job"], None, ()),
+        (["--", "job", "--wait"], None, ("--wait",)),
+    ],
+)
+def test_wait_takes_a_number_or_stands_alone(words, wait, data):
+    with start.make_context("start", words) as context:
+        assert context.params["wait"] == wait
+        assert (context.params["name"], context.params["data"]) == ("job", data)
+
+
+@pytest.mark.parametrize(
+    ("error", "code", "message"),
+    [
+        (InvalidTask("no name"), 2, "no name"),
+        (RedisRefused("full"), 3, "full"),
+        (WrongKeyType("a list"), 1, "a list"),
+        (KeyError("x"), 1, "KeyError: 'x'; --debug shows where"),
+        (CommandFailed("one\n  line"), 1, "one line"),
+    ],
+)
+def test_each_error_has_its_exit_code_and_one_line(capsys, error, code, message):
+    @click.command()
+    def failing():
+        raise error
+
+    assert run(failing, []) == code
+    assert capsys.readouterr().err == f"pytask: {message}\n"
 
 
 def test_without_a_command_the_help_is_shown(shell):
@@ -117,6 +158,17 @@ def test_a_wrong_password_is_told_as_such(shell, disposable_server):
     assert done.code == 3
     assert "does not serve this" in done.complaint
     assert "username-password" in done.complaint
+
+
+def test_a_user_who_may_not_subscribe_is_told_so(shell, disposable_server):
+    server = disposable_server()
+    server.command("ACL", "SETUSER", "deaf", "on", ">secret", "~*", "+@all", "resetchannels")
+    url = f"redis://deaf:secret@127.0.0.1:{server.port}/0"
+
+    done = shell("events", PYTASK_REDIS=url, PYTASK_REDIS_PATIENCE="0.3")
+
+    assert done.code == 3
+    assert "does not confirm the subscription" in done.err.splitlines()[-1]
 
 
 @pytest.mark.parametrize("redis", ["nonsense", "http://localhost", "redis://localhost:port"])
