@@ -87,6 +87,7 @@ class Subscription:
         self._is_closed = False
         self._unconfirmed = 0
         self._attempt = 0
+        self._trouble = ""
         self._retry_at = 0.0
         self._asked_at = 0.0
         self._pinged_at = 0.0
@@ -224,6 +225,7 @@ class Subscription:
             if self._unconfirmed == 0:
                 self.generation += 1
                 self._attempt = 0
+                self._trouble = ""
         return None
 
     def _tell(self, command: str, channels: list[str]) -> bool:
@@ -242,9 +244,11 @@ class Subscription:
         # The first attempt comes at once: on a cluster it goes to another node.
         pause = self._patience.pause(self._attempt - 1) if self._attempt else 0.0
         self._retry_at = time.monotonic() + pause
-        level = logging.DEBUG if self._attempt else logging.WARNING
-        if isinstance(error, RedisRejected):
+        # One line per trouble, not one per attempt.
+        level = logging.DEBUG if str(error) == self._trouble else logging.WARNING
+        if level == logging.WARNING and isinstance(error, RedisRejected):
             level = logging.ERROR
+        self._trouble = str(error)
         logger.log(level, "subscription lost: %s; subscribing again in %.1f s", error, pause)
         self._attempt += 1
 

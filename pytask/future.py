@@ -14,6 +14,9 @@ from .states import READY, State
 if TYPE_CHECKING:
     from .helpers import PyTaskHelpers
 
+#: Seconds a message may still be under way after what it announces was seen.
+IN_FLIGHT = 0.2
+
 _END_EVENTS = {state.value.lower(): state for state in READY}
 
 
@@ -104,7 +107,7 @@ class TaskFuture:
         self.watch(timeout=5.0 if left is None else max(0.1, min(5.0, left)))
         assert self._subscription is not None
         generation = self._subscription.generation
-        found = self._read()
+        found = self._read() or self._heard_end()
         if found is None:
             raise TaskNotFound(
                 f"task {self.id} has no record: it was removed, never started, or cleaned up "
@@ -126,6 +129,18 @@ class TaskFuture:
                 elif now[0] in READY:
                     self._ended = now
                 return
+
+    def _heard_end(self) -> tuple[State, Any] | None:
+        """Look among what was heard so far for the end of a task whose record is gone.
+
+        The event was published before the record was deleted, but it comes on another connection.
+        """
+        until = time.monotonic() + IN_FLIGHT
+        while time.monotonic() < until:
+            event = self._next_event(until - time.monotonic())
+            if event is not None and event.name in _END_EVENTS:
+                return _END_EVENTS[event.name], event.data
+        return None
 
     def result(self, timeout: float | None = None) -> Any:
         """Wait for the task and return its output.

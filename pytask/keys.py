@@ -13,7 +13,7 @@ On a single Redis there is one partition and the keys carry no hash tag::
     end-task:claim:W            list   IDs a Cleanup took and has not yet acknowledged
     tasks                       set    IDs that are in none of the lists
     tasks:lease                 zset   running ID -> last_update
-    tasks:failed                zset   dead letters, ID -> time of their end
+    tasks:failed                zset   dead letters, ID -> when Cleanup kept them
     tasks:workers               zset   worker -> last beat            (whole fleet)
     tasks:worker:W              hash   what worker W says of itself   (whole fleet)
     tasks:partitions            string number of partitions           (whole fleet)
@@ -146,6 +146,13 @@ class Keys:
                 raise ConfigurationError(f"{option}={name!r}: a name without braces is needed")
         if len(set(names.values())) < len(names):
             raise ConfigurationError(f"these names must differ from each other: {names}")
+        for option, name in names.items():
+            for other, reserved in names.items():
+                clash = ":" if other != "task_prefix" else ""
+                if option != other and name.startswith(reserved + clash):
+                    raise ConfigurationError(
+                        f"{option}={name!r} begins like the keys under {other}={reserved!r}"
+                    )
         if partitions < 1 or (partitions > 1 and not tagged):
             raise ConfigurationError(
                 f"partitions={partitions}: at least 1, and more than 1 only on Redis Cluster"

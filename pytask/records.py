@@ -36,8 +36,6 @@ from .states import Code, State
 
 #: Longest task ID, in bytes of UTF-8.
 MAX_ID_BYTES = 512
-#: Deepest nesting of JSON that is read or written.
-MAX_JSON_DEPTH = 200
 
 _TEXT = frozenset({str})
 _PLAIN = frozenset({str, int, bool, NoneType})

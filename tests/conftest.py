@@ -12,6 +12,13 @@ if not monkey.is_module_patched("socket"):
     assert "ssl" not in sys.modules, "a pytest plugin imported ssl before gevent could patch it"
     monkey.patch_all()
 
+import signal
+
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    # A shell that runs us in the background has SIGINT ignored, and our child processes would
+    # inherit that; some tests interrupt them.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+
 from collections.abc import Callable, Iterator
 from typing import Any
 

@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 
 import pytask
+from tests.support.process import bare_environment
 
 ROOT = Path(pytask.__file__).parent
 
@@ -229,7 +230,12 @@ def test_importing_the_package_imports_neither_redis_nor_gevent():
         " 'threading', 'msgspec'}))\n"
     )
     run = subprocess.run(
-        [sys.executable, "-c", program], capture_output=True, text=True, check=True, cwd=ROOT.parent
+        [sys.executable, "-c", program],
+        capture_output=True,
+        text=True,
+        check=True,
+        cwd=ROOT.parent,
+        env=bare_environment(),
     )
     assert run.stdout.strip() == "[]"
 
@@ -238,7 +244,12 @@ def test_importing_the_package_imports_neither_redis_nor_gevent():
 def test_what_users_import_works_without_gevent(module):
     program = f"import sys, pytask.{module}\nprint('gevent' in sys.modules)\n"
     run = subprocess.run(
-        [sys.executable, "-c", program], capture_output=True, text=True, check=True, cwd=ROOT.parent
+        [sys.executable, "-c", program],
+        capture_output=True,
+        text=True,
+        check=True,
+        cwd=ROOT.parent,
+        env=bare_environment(),
     )
     assert run.stdout.strip() == "False"
 

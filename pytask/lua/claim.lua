@@ -23,7 +23,7 @@
 -- Returns {more, set aside, claimed, rejected}:
 --   more       1 if the scan ended at its bound: call again at once
 --   set aside  how many IDs wait for their record
---   claimed    id, token, task, data, attempts, cleanup, local, for each task
+--   claimed    id, token, task, data, attempts, cleanup, for each task
 --   rejected   id, reason, for each ID that was dropped
 --
 --- @include "clock"
@@ -52,12 +52,11 @@ local function repeated(memo)
   local claimed = {}
   for i = 2, #memo do
     local id = memo[i]
-    local record = read_record(prefix .. id, 'run', 'task', 'data', 'attempts', 'cleanup', 'state',
-      'local')
+    local record = read_record(prefix .. id, 'run', 'task', 'data', 'attempts', 'cleanup', 'state')
     local attempts = record and tonumber(record[4]) or 0
     if record and record[6] == 'RUNNING' and record[1] == token_of(attempts, i - 1) then
       for _, value in ipairs({id, record[1], record[2] or '', record[3] or '', attempts,
-          record[5] or '', record[7] or ''}) do
+          record[5] or ''}) do
         table.insert(claimed, value)
       end
     end
@@ -186,7 +185,11 @@ for i, take in ipairs(takes) do
   local key = prefix .. id
   redis.call('HSET', key, 'state', 'RUNNING', 'run', token, 'worker', worker, 'attempts', attempts,
     'started', at, 'last_update', at)
-  if record[1] == 'STOPPED' or record[1] == 'RETRY' then redis.call('HDEL', key, 'output', 'ended') end
+  if record[1] == 'STOPPED' or record[1] == 'RETRY' then
+    redis.call('HDEL', key, 'output', 'ended')
+  end
+  -- A local task that is claimed was restarted: any worker may have it, none is bound to it now.
+  if record[9] then redis.call('HDEL', key, 'local') end
   ids[i] = id
   remembered[i + 1] = id
   leases[2 * i - 1] = at
@@ -194,7 +197,7 @@ for i, take in ipairs(takes) do
   local n = #claimed
   claimed[n + 1], claimed[n + 2], claimed[n + 3] = id, token, record[2] or ''
   claimed[n + 4], claimed[n + 5] = record[3] or '', attempts
-  claimed[n + 6], claimed[n + 7] = record[5] or '', record[9] or ''
+  claimed[n + 6] = record[5] or ''
   publish_event(channel, id, 'started', '{"attempt":' .. attempts .. '}')
 end
 if #ids > 0 then

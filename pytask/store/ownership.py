@@ -202,8 +202,8 @@ class Ownership(Calls):
 
 def _claimed(reply: Sequence[Any]) -> list[Claimed]:
     claimed = []
-    for at in range(0, len(reply), 7):
-        task_id, token, task, data, attempts, cleanup, local = reply[at : at + 7]
+    for at in range(0, len(reply), 6):
+        task_id, token, task, data, attempts, cleanup = reply[at : at + 6]
         claimed.append(
             Claimed(
                 to_text(task_id),
@@ -212,7 +212,6 @@ def _claimed(reply: Sequence[Any]) -> list[Claimed]:
                 data,
                 int(attempts),
                 cleanup != b"false",
-                local == b"true",
             )
         )
     return claimed

@@ -37,6 +37,7 @@ class Pulse(Protocol):
     acked_at: float
     leases_acked_at: list[float]
     is_failing: bool
+    asking_since: float | None
     trouble: str
     hub_ticked_at: float
 
@@ -99,7 +100,7 @@ class Guard(Service):
     def _judge(self, now: float) -> None:
         silent = now - self._pulse.acked_at
         if self._trouble_since is None:
-            if self._pulse.is_failing and silent > self._settings.redis_grace:
+            if silent > self._settings.redis_grace and self._is_unanswered(now):
                 self._lose(now, silent)
         elif self._pulse.acked_at > self._trouble_since:
             self._regain(now)
@@ -110,6 +111,13 @@ class Guard(Service):
             else:
                 self._check_leases(now)
 
+    def _is_unanswered(self, now: float) -> bool:
+        """Return whether Redis was asked and did not answer, or not yet, for long enough."""
+        asking_since = self._pulse.asking_since
+        if asking_since is not None and now - asking_since > self._settings.redis_grace / 2:
+            return True
+        return self._pulse.is_failing
+
     def _lose(self, now: float, silent: float) -> None:
         self._trouble_since = now
         self._gate.clear()
@@ -117,7 +125,7 @@ class Guard(Service):
             "Redis has not answered for %.1f s (%s): %s running tasks are stopped, and go back to "
             "their queues when it answers again; no task is started until then",
             silent,
-            self._pulse.trouble,
+            self._pulse.trouble or "a request is still open",
             len(self._table),
         )
         self._stop_runs(STOP)

@@ -63,7 +63,8 @@ class Heartbeat:
         acked_at: When the last acknowledged registry beat was sent, monotonic.
         leases_acked_at: The same for the leases of each partition.
         is_failing: The last registry beat failed.
-        trouble: Why, for the log.
+        asking_since: When the registry beat under way was sent, monotonic.
+        trouble: Why the last one failed, for the log.
         has_beaten: One has been acknowledged since the start.
         hub_ticked_at: Set by the hub to show that it turns.
     """
@@ -98,6 +99,7 @@ class Heartbeat:
         self.acked_at = 0.0
         self.leases_acked_at = [0.0] * len(self._partitions)
         self.is_failing = False
+        self.asking_since: float | None = None
         self.trouble = ""
         self.has_beaten = False
         self.hub_ticked_at = 0.0
@@ -212,6 +214,7 @@ class Heartbeat:
         sent_at = time.monotonic()
         if sent_at < self._beat_due:
             return
+        self.asking_since = sent_at
         try:
             store.beat_worker(self._worker, self._details())
         except RedisError as error:
@@ -225,6 +228,8 @@ class Heartbeat:
             self.trouble = ""
             self.has_beaten = True
             self._beat_due = sent_at + self._settings.beat_interval
+        finally:
+            self.asking_since = None
 
     def _note(self, what: str, error: RedisError) -> None:
         text = f"{type(error).__name__}: {error}"

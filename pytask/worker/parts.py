@@ -105,13 +105,12 @@ class Parts:
 
     def _make_watching(self) -> None:
         settings = self.settings
+        soon = min(settings.beat_interval, max(0.1, settings.redis_grace / 2))
         self.beat_reader = BeatReader(self.table, self.runner, short_patience(settings))
         self.heartbeat = Heartbeat(
             store=self.store,
             # Trouble must be noticed well within redis_grace.
-            open_link=lambda: self.connector.link(
-                timeout=settings.beat_interval, connect_timeout=settings.beat_interval
-            ),
+            open_link=lambda: self.connector.link(timeout=soon, connect_timeout=soon),
             worker=self.worker,
             details=self._details,
             table=self.table,

@@ -25,6 +25,15 @@ def _die_with(parent: int) -> None:
         os._exit(1)
 
 
+def bare_environment() -> dict[str, str]:
+    """Return our environment without what makes Python programs measure their coverage.
+
+    Coverage imports gevent and others before the first line of a program, which matters to tests
+    of what a program imports.
+    """
+    return {name: value for name, value in os.environ.items() if "COVERAGE" not in name}
+
+
 def spawn(arguments: Sequence[str], **options: Any) -> subprocess.Popen[bytes]:
     """Start a process that is killed when this one dies.
 

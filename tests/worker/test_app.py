@@ -9,6 +9,7 @@ import pytest
 
 import pytask
 from pytask import ConfigurationError, InvalidTask, PyTask, StopTask, Task
+from tests.support.process import bare_environment
 from tests.support.waiting import wait_until
 from tests.support.worker import ROOT
 from tests.worker.conftest import Serve
@@ -88,7 +89,12 @@ def test_local_tasks_start_while_the_worker_runs(serve: Serve) -> None:
 
 def run_python(source: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
-        [sys.executable, "-c", source], capture_output=True, text=True, cwd=ROOT, timeout=30
+        [sys.executable, "-c", source],
+        capture_output=True,
+        text=True,
+        cwd=ROOT,
+        timeout=30,
+        env=bare_environment(),
     )
 
 
