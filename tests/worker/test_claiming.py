@@ -8,6 +8,7 @@ import pytest
 from gevent.event import Event
 
 from pytask import Task
+from pytask.records import new_request_id
 from pytask.worker.runs import Slots
 from tests.support.waiting import wait_until
 from tests.worker.conftest import LiveWorker, Serve
@@ -264,3 +265,48 @@ def test_slots_are_handed_out_once() -> None:
     slots.release(1)
     gevent.joinall(waiting, timeout=1)
     assert slots.free == 0
+
+
+@pytest.mark.topologies("valkey")
+def test_a_claim_that_is_answered_late_refreshes_its_leases_first(serve: Serve) -> None:
+    worker = serve(Quick)
+    claimer = lone_claimer(worker)
+    claimer.kill()
+    claimer.join()
+    task_id = worker.start("quick")
+    reserved = worker.parts.table.slots.reserve_now(5)
+    claimer._stopping = False
+    claimer._pending = (new_request_id(), reserved, time.monotonic() - 60)
+    assert [task.task_id for task in claimer._claim().claimed] == [task_id]
+    worker.wait_for(task_id, "SUCCESS")
+    assert worker.parts.table.slots.free == 1000
+
+
+@pytest.mark.topologies("valkey")
+def test_what_a_last_claim_got_is_given_back_unstarted(serve: Serve) -> None:
+    worker = serve(Holds)
+    claimer = lone_claimer(worker)
+    claimer.kill()
+    claimer.join()
+    task_id = worker.start("holds")
+    claimer._pending = (new_request_id(), 1, time.monotonic())
+    worker.parts.table.slots.reserve_now(1)
+    claimer.settle()
+    claimer.settle()
+    wait_until(lambda: worker.record(task_id)["state"] == "WAIT")
+    assert started == []
+    wait_until(lambda: worker.parts.table.slots.free == 1000)
+
+
+@pytest.mark.topologies("valkey")
+def test_a_worker_that_ends_gives_back_what_its_claim_list_holds(
+    serve: Serve, raw: Any, namespace: Any, dump: Any
+) -> None:
+    worker = serve(Quick, queues=("default", "mail"))
+    for one in (*worker.parts.waiters, *worker.parts.claimers):
+        one.kill()
+        one.join()
+    raw.lpush(f"{namespace.new_queue}:mail:claim:{worker.app.worker_id}", "m")
+    assert worker.stop() == 0
+    assert raw.lrange(f"{namespace.new_queue}:mail", 0, -1) == ["m"]
+    assert not [key for key in dump() if ":claim" in key]
