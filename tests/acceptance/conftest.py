@@ -8,7 +8,9 @@ from typing import Any
 import pytest
 
 from pytask import PyTaskHelpers
+from tests.support.cluster import Cluster
 from tests.support.namespace import Namespace
+from tests.support.topologies import Topology
 from tests.support.worker import WorkerProcess
 
 PROGRAM = str(Path(__file__).with_name("program.py"))
@@ -27,8 +29,13 @@ Launch = Callable[..., WorkerProcess]
 
 
 @pytest.fixture
-def launch(worker_process: Any, address: Any, namespace: Namespace) -> Launch:
+def launch(worker_process: Any, topology: Topology, namespace: Namespace) -> Launch:
     """Start a worker and wait until it takes tasks: ``launch(MONITOR, concurrency=5)``."""
+
+    address = topology.address
+    if topology.name == "rediscluster":
+        assert isinstance(topology.deployment, Cluster)
+        address = {"redis-py-cluster": topology.deployment.addresses}
 
     def start(
         *local_tasks: str, at: Any = None, wait: bool = True, **options: Any

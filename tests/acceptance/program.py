@@ -16,6 +16,7 @@ from typing import Any
 import gevent
 
 from pytask import Cleanup, Monitor, PyTask, Task
+from tests.support.clients import cluster_client
 from tests.support.tell import tell
 
 
@@ -110,6 +111,9 @@ def main() -> None:
     address: Any = json.loads(sys.argv[1])
     if isinstance(address, list):
         address = [tuple(node) for node in address]
+    elif isinstance(address, dict) and "redis-py-cluster" in address:
+        # The client object itself cannot be passed to a process.
+        address = cluster_client([tuple(node) for node in address["redis-py-cluster"]])
     options = json.loads(sys.argv[2])
     app = PyTask(address, **options)
     app.add_tasks(Sleeper, Ticker, SlowToStop, Poison, Computes, Forks, Monitor, Cleanup)

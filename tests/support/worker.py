@@ -29,6 +29,7 @@ from .waiting import wait_until
 
 ROOT = Path(__file__).parents[2]
 T = TypeVar("T")
+_ENDED = object()
 
 
 class WorkerProcess:
@@ -147,17 +148,17 @@ class WorkerProcess:
             AssertionError: The time ran out or it ended; the message carries its output.
         """
 
-        def found_or_ended() -> T | bool:
+        def found_or_ended() -> Any:
             ended = self.process.poll() is not None
             if ended:
                 self._reader.join(2)
-            return found() or ended
+            return found() or (_ENDED if ended else None)
 
         def report() -> str:
             return f"{what}; its output:\n{self.output}"
 
         result = wait_until(found_or_ended, timeout, report)
-        if result is True:
+        if result is _ENDED:
             raise AssertionError(f"ended with {self.process.returncode} before {report()}")
         assert not isinstance(result, bool)
         return result
