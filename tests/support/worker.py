@@ -157,11 +157,11 @@ class WorkerProcess:
         def report() -> str:
             return f"{what}; its output:\n{self.output}"
 
-        result = wait_until(found_or_ended, timeout, report)
+        result: Any = wait_until(found_or_ended, timeout, report)
         if result is _ENDED:
             raise AssertionError(f"ended with {self.process.returncode} before {report()}")
-        assert not isinstance(result, bool)
-        return result
+        found_value: T = result
+        return found_value
 
     # What is done to it
 
