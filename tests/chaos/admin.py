@@ -37,6 +37,16 @@ def _pairs(flat: list[bytes]) -> dict[str, str]:
     return dict(zip(texts[::2], texts[1::2], strict=True))
 
 
+def dump_of(link: Any) -> dict[str, Any]:
+    """Return every key of all masters and its value."""
+    found = {}
+    for key in set(link.scan_iter("*", 1000)):
+        kind = link.execute("TYPE", key)
+        if kind in _READERS:
+            found[_text(key)] = _READERS[kind](link.execute, key)
+    return found
+
+
 class Admin:
     """Args: target: The servers. settings: As the workers have them. record: For the history."""
 
@@ -133,12 +143,7 @@ class Admin:
 
     def dump(self) -> dict[str, Any]:
         """Return every key of all masters and its value."""
-        found = {}
-        for key in set(self.store._link.scan_iter("*", 1000)):
-            kind = self.execute("TYPE", key)
-            if kind in _READERS:
-                found[_text(key)] = _READERS[kind](self.execute, key)
-        return found
+        return dump_of(self.store._link)
 
     def living(self) -> list[str]:
         return [worker.worker for worker in self.store.list_workers() if worker.alive]

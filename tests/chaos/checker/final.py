@@ -68,6 +68,10 @@ class Inventory:
             return
         self.unknown.append(key)
 
+    def is_foreign(self, key: str, hand: set[str]) -> bool:
+        name = _TAG.sub("", key, count=1)
+        return not (name.startswith("task-") and name.removeprefix("task-") in hand)
+
 
 def check_final(evidence: Evidence, tracks: dict[str, Track]) -> Iterator[Violation]:
     """Yield what is wrong with the key space."""
@@ -75,7 +79,10 @@ def check_final(evidence: Evidence, tracks: dict[str, Track]) -> Iterator[Violat
         return
     inventory = Inventory(evidence.dump)
     for key in inventory.unknown:
-        yield Violation("I16", key, "a key that is not pytask's, or of another type than it keeps")
+        if inventory.is_foreign(key, evidence.hand):
+            yield Violation(
+                "I16", key, "a key that is not pytask's, or of another type than it keeps"
+            )
     for task_id, record in inventory.records.items():
         if task_id not in evidence.hand:
             yield from _check_place(task_id, record, inventory)
@@ -101,7 +108,7 @@ def _check_place(task_id: str, record: dict[str, str], inventory: Inventory) -> 
     elif state == "STOPPED" or record.get("cleanup") == "false":
         wanted = "set" in found and "leases" not in found
     elif state in ENDED:
-        wanted = len(found & {"end", "end_claim", "failed"}) == 1 and not found & {"set", "leases"}
+        wanted = bool(found & {"end", "end_claim", "failed"}) and not found & {"set", "leases"}
     else:
         wanted = False
     if not wanted:
@@ -134,13 +141,14 @@ def _check_member(
         return
     track = tracks.get(task_id)
     if record is None:
-        if not (track is not None and track.strays and place in ("queue", "claim", "missing")):
+        strays = track is not None and (track.strays, track.held_ends)
+        if not strays or not strays[place in ("end", "end_claim")]:
             yield Violation("I9", task_id, f"stands in {place} without a record")
         return
     state = record.get("state", "")
     if place == "leases" and state != "RUNNING":
         yield Violation("I9", task_id, f"has a lease and is {state}")
-    if place in ("end", "end_claim") and count > 1:
+    if place == "end" and count > 1:
         yield Violation("I10", task_id, f"stands {count} times in {place}")
     stale = len(record.get("unqueue", "").split()) + (track.strays if track else 0)
     if place == "queue" and count > 1 + stale:

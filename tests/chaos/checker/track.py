@@ -35,6 +35,10 @@ class Track:
         self.claims = 0
         #: Entries of an earlier record of this ID that nothing names any more.
         self.strays = 0
+        #: Second entries that a search for orphans made, of IDs a claim list held.
+        self.adopted = 0
+        #: Entries in claim lists of Cleanups that outlived a restart; they are dropped when seen.
+        self.held_ends = 0
         #: A stop was acknowledged while it ran, and no restart since.
         self.stop_pending = False
         #: Requests to start it that were carried out; and those of records that are gone.
@@ -46,6 +50,11 @@ class Track:
         """Follow one transition."""
         self.history.append(entry)
         old_unqueue = len(self.unqueue)
+        old_mark = self.fields.get("end_entry") == "1"
+        if entry["s"] == "adopt":
+            self.adopted += (entry.get("q") or {}).get("n", 0)
+        if entry["f"] in ENDED and entry["t"] == "WAIT" and self.places["e"]:
+            self.held_ends += 1
         for name in entry.get("b") or {}:
             self.fields.pop(name, None)
         self.fields.update(entry.get("a") or {})
@@ -53,7 +62,11 @@ class Track:
             self.places[place] += count
         if entry["t"] == NONE:
             if entry["f"] != NONE:
-                self.strays += old_unqueue if entry["s"] != "remove" else 0
+                # What lies in a claim list at that moment is dropped when its worker looks at it.
+                removed = entry["s"] == "remove"
+                self.strays += max(0, self.places["n"]) if removed else old_unqueue
+                if removed or entry["s"] in ("requeue", "reap") or old_mark:
+                    self.held_ends += self.places["e"] > 0
             self.fields.clear()
             self.forgotten_requests |= self.requests
             self.requests = set()
@@ -66,36 +79,37 @@ class Track:
 
     def misplaced(self) -> str:
         """Say what is wrong with where the ID stands now; empty: nothing."""
-        wanted = self._wanted()
-        wrong = [
-            f"{self.places[place]} in the {PLACES[place]}, not {count}"
-            for place, count in wanted.items()
-            if self.places[place] != count and not (place == "n" and self._may_vary())
-        ]
+        wrong = []
+        for place, (least, most) in self._wanted().items():
+            count = self.places[place]
+            if not least <= count <= most and not (place in "nd" and self._may_vary()):
+                span = f"{least}" if least == most else f"{least} to {most}"
+                wrong.append(f"{count} in the {PLACES[place]}, not {span}")
         return ", ".join(wrong)
 
     def _may_vary(self) -> bool:
         return self.by_hand or self.strays > 0
 
-    def _wanted(self) -> dict[str, int]:
+    def _wanted(self) -> dict[str, tuple[int, int]]:
+        """Return for each place how often at least and at most the ID stands there."""
         stale = len(self.unqueue)
-        wanted = {"s": 0, "l": 0, "d": 0, "n": stale, "f": 0}
+        wanted = dict.fromkeys("sldf", (0, 0))
+        wanted["n"] = (stale, stale + self.adopted)
+        wanted["e"] = (0, 1 + self.held_ends)
         if self.state == NONE:
-            wanted["n"] = 0
-            if not self.by_hand:
-                wanted["e"] = self.places["e"] if self.places["e"] in (0, 1) else 0
-            return wanted
-        if self.state in WAITING:
-            delayed = self.places["d"]
-            wanted["d"] = min(1, max(0, delayed))
-            wanted["n"] = stale + (1 - wanted["d"])
+            wanted["n"] = (0, self.adopted)
+        elif self.state in WAITING:
+            delayed = min(1, max(0, self.places["d"]))
+            wanted["d"] = (delayed, delayed)
+            wanted["n"] = (stale + 1 - delayed, stale + 1 - delayed + self.adopted)
         elif self.state == "RUNNING":
-            wanted["s"] = wanted["l"] = 1
+            wanted["s"] = wanted["l"] = (1, 1)
         elif self.state == "STOPPED" or self.fields.get("cleanup") == "false":
-            wanted["s"] = 1
+            wanted["s"] = (1, 1)
         elif self.state in ENDED:
+            # Kept as a failure; a Cleanup that was taken for dead may still acknowledge what
+            # another one is about to see again.
             kept = min(1, max(0, self.places["f"]))
-            wanted["f"] = kept
-            wanted["e"] = 1 - kept
-        wanted.setdefault("e", min(1, max(0, self.places["e"])))
+            wanted["f"] = (kept, kept)
+            wanted["e"] = (1 - kept, 1 + self.held_ends)
         return wanted

@@ -19,7 +19,7 @@ EDGES: dict[str, list[tuple[frozenset[str], frozenset[str]]]] = {
     "enqueue": [(READY | {NONE}, frozenset({"WAIT"}))],
     "claim": [
         (WAITING, frozenset({"RUNNING", "REVOKED"})),
-        (frozenset({"STOPPED"}), frozenset({"RUNNING"})),
+        (frozenset({"STOPPED"}), frozenset({"RUNNING", "REVOKED"})),
     ],
     "finish": [(frozenset({"RUNNING"}), _RUN_ENDS)],
     "requeue": [(frozenset({"RUNNING"}), frozenset({"WAIT", "STOPPED", NONE}))],
@@ -37,8 +37,19 @@ EDGES: dict[str, list[tuple[frozenset[str], frozenset[str]]]] = {
 }
 #: Scripts that may leave the state as it is (and write something else).
 KEEPS_STATE = frozenset(
-    ("claim", "promote", "take_ended", "return_ended", "give_back", "sweep", "adopt")
-    + ("acknowledge_ended", "forget_failed", "heartbeat", "reap")
+    {
+        "claim",
+        "promote",
+        "take_ended",
+        "return_ended",
+        "give_back",
+        "sweep",
+        "adopt",
+        "acknowledge_ended",
+        "forget_failed",
+        "heartbeat",
+        "reap",
+    }
 )
 #: Entries of these answer to the owner of a run.
 OWNED = frozenset({"heartbeat", "finish", "requeue"})
@@ -84,7 +95,7 @@ def _check_entry(entry: Entry, track: Track, evidence: Evidence) -> Iterator[tup
                 f"{track.state} {track.run}"
             ),
         )
-    if not _is_edge(script, before, after):
+    if not _is_edge(entry):
         yield "I7", f"{script} moved it from {before or 'no state'} to {after or 'no state'}"
     if entry.get("back"):
         yield "I11", f"{script} set last_update back under token {entry.get('r')}"
@@ -96,8 +107,9 @@ def _check_entry(entry: Entry, track: Track, evidence: Evidence) -> Iterator[tup
     yield from _SCRIPT_RULES.get(script, _no_rule)(entry, track, evidence, kept)
 
 
-def _is_edge(script: str, before: str, after: str) -> bool:
-    if before == after and script in KEEPS_STATE:
+def _is_edge(entry: Entry) -> bool:
+    script, before, after = entry["s"], entry["f"], entry["t"]
+    if before == after and script in KEEPS_STATE and entry.get("r") == entry.get("R"):
         return True
     return any(before in sources and after in targets for sources, targets in EDGES.get(script, []))
 
@@ -142,14 +154,15 @@ def _claim(
 ) -> Iterator[tuple[str, str]]:
     expires = float(kept.get("expires") or "inf")
     started_before = int(float(kept.get("attempts") or 0)) > 0
-    expired = expires <= float(entry["now"]) and not started_before
-    if entry["t"] == "REVOKED" and not expired:
+    # Stored with three digits.
+    over = float(entry["now"]) - expires
+    if entry["t"] == "REVOKED" != entry["f"] and (over < -0.002 or started_before):
         yield "I7", f"claim revoked it, but it expires at {expires} and it is {entry['now']}"
     if entry["t"] != "RUNNING" or entry["f"] == "RUNNING":
         return
-    if expired:
+    if over > 0.002 and not started_before:
         yield "I7", f"claim started it at {entry['now']}, expired since {expires}"
-    if entry["f"] == "STOPPED" and not track.by_hand:
+    if entry["f"] == "STOPPED" and not track.by_hand and not track.strays:
         yield "I12", "claim started it although it was stopped and nobody restarted it"
     if track.stop_pending and not track.by_hand:
         yield "I12", "claim started it although a stop was acknowledged while it ran"
@@ -264,7 +277,15 @@ def _promote(
         yield "I7", f"promote moved it {due - float(entry['now']):.2f} s before it was due"
 
 
+def _start_local(
+    entry: Entry, track: Track, evidence: Evidence, kept: dict[str, str]
+) -> Iterator[tuple[str, str]]:
+    track.claims = 1
+    yield from ()
+
+
 _SCRIPT_RULES = {
+    "start_local": _start_local,
     "claim": _claim,
     "enqueue": _enqueue,
     "restart": _restart,

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from itertools import chain
 
 from .clients import check_enqueues, check_handlers, check_removals, check_runs, check_stops
-from .evidence import Evidence, Violation
+from .evidence import Entry, Evidence, Violation
 from .final import check_final
 from .transitions import check_transitions, final_tracks
 
@@ -18,11 +18,13 @@ class Verdict:
 
     Attributes:
         violations: Broken promises; empty is good.
+        audit: What they were found in, to explain them by.
         numbers: What was counted, for coverage and report.
     """
 
     violations: list[Violation]
     numbers: Counter[str] = field(default_factory=Counter)
+    audit: list[Entry] = field(default_factory=list)
 
     def by_rule(self) -> Counter[str]:
         return Counter(violation.rule for violation in self.violations)
@@ -45,7 +47,7 @@ def check(evidence: Evidence) -> Verdict:
         )
     )
     _count(evidence, numbers)
-    return Verdict(violations, numbers)
+    return Verdict(violations, numbers, evidence.audit)
 
 
 def _count(evidence: Evidence, numbers: Counter[str]) -> None:

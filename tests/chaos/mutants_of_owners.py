@@ -1,0 +1,257 @@
+"""Mutants of what the owner of a run calls: claim, heartbeat, finish, requeue."""
+
+from __future__ import annotations
+
+#: Script, guard, file, text, replacement.
+Row = tuple[str, str, str, str, str]
+
+_TYPES = "if wrong then return wrong end\n"
+
+OWNER_MUTANTS: list[Row] = [
+    # The token and the state, for all scripts an owner calls.
+    (
+        "finish",
+        "token is not compared",
+        "include/check_token.lua",
+        "  if run == token then\n",
+        "  if run then\n",
+    ),
+    (
+        "finish",
+        "state is not looked at",
+        "include/check_token.lua",
+        "    if state == 'RUNNING' then return 1 end\n    return -1\n",
+        "    return 1\n",
+    ),
+    (
+        "finish",
+        "done_run is not remembered as proof",
+        "include/check_token.lua",
+        "  if done_run == mark then return 2 end\n",
+        "",
+    ),
+    (
+        "finish",
+        "not ours is told as missing",
+        "include/check_token.lua",
+        "  if run then return -2 end\n",
+        "  if run then return 0 end\n",
+    ),
+    # finish
+    ("finish", "types of keys", "finish.lua", _TYPES, ""),
+    (
+        "finish",
+        "same run twice in a batch",
+        "finish.lua",
+        "  if codes[i] == 1 and seen[token] then codes[i] = 2 end\n",
+        "",
+    ),
+    (
+        "finish",
+        "RETRY although told to stop",
+        "finish.lua",
+        "    if state == 'RETRY' and record[6] == 'stop' then state = 'STOPPED' end\n",
+        "",
+    ),
+    (
+        "finish",
+        "cleanup=false",
+        "finish.lua",
+        "local queued = to_end and record[4] ~= 'false'",
+        "local queued = to_end",
+    ),
+    (
+        "finish",
+        "end entry is doubled",
+        "finish.lua",
+        "      if record[5] ~= '1' then table.insert(ended, id) end\n",
+        "      table.insert(ended, id)\n",
+    ),
+    (
+        "finish",
+        "run is kept",
+        "finish.lua",
+        "redis.call('HDEL', key, 'run', 'worker', 'control')",
+        "redis.call('HDEL', key, 'worker', 'control')",
+    ),
+    (
+        "finish",
+        "lease is kept",
+        "finish.lua",
+        "if #released > 0 then redis.call('ZREM', KEYS[2], unpack(released)) end\n",
+        "",
+    ),
+    (
+        "finish",
+        "end queue is forgotten",
+        "finish.lua",
+        "if #ended > 0 then redis.call('LPUSH', KEYS[3], unpack(ended)) end\n",
+        "",
+    ),
+    # heartbeat
+    ("heartbeat", "types of keys", "heartbeat.lua", _TYPES, ""),
+    (
+        "heartbeat",
+        "refreshes what it does not own",
+        "heartbeat.lua",
+        "  if code == 1 then\n    table.insert(owned",
+        "  if record then\n    table.insert(owned",
+    ),
+    (
+        "heartbeat",
+        "does not tell what is lost",
+        "heartbeat.lua",
+        "  if code ~= 1 or control ~= '' then\n",
+        "  if control ~= '' then\n",
+    ),
+    (
+        "heartbeat",
+        "does not tell the control",
+        "heartbeat.lua",
+        "local control = code == 1 and record[4] or ''",
+        "local control = ''",
+    ),
+    # requeue
+    (
+        "requeue",
+        "types of keys",
+        "requeue.lua",
+        "local wrong = wrong_type(KEYS[1], 'set', KEYS[2], 'zset', KEYS[3], 'list')\n",
+        "local wrong\n",
+    ),
+    (
+        "requeue",
+        "same run twice in a batch",
+        "requeue.lua",
+        "    if seen[token] then codes[i] = 2 end\n",
+        "",
+    ),
+    (
+        "requeue",
+        "its mark is that of finish",
+        "requeue.lua",
+        "  return token .. '/requeue'\n",
+        "  return token\n",
+    ),
+    (
+        "requeue",
+        "although told to stop",
+        "requeue.lua",
+        "    elseif record[5] == 'stop' then\n",
+        "    elseif false then\n",
+    ),
+    (
+        "requeue",
+        "local tasks go to the queue",
+        "requeue.lua",
+        "    if record[6] == 'true' then\n",
+        "    if false then\n",
+    ),
+    # claim
+    ("claim", "types of keys", "claim.lua", "zset')\nend\n" + _TYPES, "zset')\nend\n"),
+    (
+        "claim",
+        "request is not remembered",
+        "claim.lua",
+        "decoded[1] == request then",
+        "false then",
+    ),
+    (
+        "claim",
+        "repeat gives what was taken away",
+        "claim.lua",
+        "record[6] == 'RUNNING' and record[1] == token_of(attempts, i - 1)",
+        "record[1]",
+    ),
+    (
+        "claim",
+        "tokens repeat",
+        "claim.lua",
+        "return string.format('%d-%s%03x', attempts, request, index)",
+        "return string.format('%d', attempts)",
+    ),
+    (
+        "claim",
+        "state is not looked at",
+        "claim.lua",
+        "record[1] ~= '' and record[1] ~= 'WAIT' and record[1] ~= 'RETRY' and",
+        "false and",
+    ),
+    (
+        "claim",
+        "running is claimed again",
+        "claim.lua",
+        "      record[1] ~= 'STOPPED' then\n",
+        "      record[1] ~= 'STOPPED' and record[1] ~= 'RUNNING' then\n",
+    ),
+    (
+        "claim",
+        "duplicates in one batch",
+        "claim.lua",
+        "  if decided[id] then\n",
+        "  if false then\n",
+    ),
+    (
+        "claim",
+        "void entries start",
+        "claim.lua",
+        "  if drop_void(id, queue, record) then\n",
+        "  if false then\n",
+    ),
+    (
+        "claim",
+        "void entries stay named",
+        "claim.lua",
+        "  if records[id] and names ~= (records[id][7] or '') then\n",
+        "  if false then\n",
+    ),
+    (
+        "claim",
+        "expired is started",
+        "claim.lua",
+        "(tonumber(record[6]) or math.huge) <= time and",
+        "false and",
+    ),
+    (
+        "claim",
+        "expires although it was started before",
+        "claim.lua",
+        " and (tonumber(record[4]) or 0) == 0 then\n",
+        " then\n",
+    ),
+    (
+        "claim",
+        "ID without a record is dropped at once",
+        "claim.lua",
+        "  elseif not record[2] and without_record(id, missing_key, first_seen) then\n    return\n",
+        "",
+    ),
+    (
+        "claim",
+        "grace never ends",
+        "claim.lua",
+        "  if first_seen and time - first_seen >= grace then return false end\n",
+        "",
+    ),
+    (
+        "claim",
+        "IDs stay in the list",
+        "claim.lua",
+        "for _, trim in ipairs(trims) do redis.call('LTRIM', trim[1], 0, -(trim[2] + 1)) end\n",
+        "",
+    ),
+    (
+        "claim",
+        "no lease",
+        "claim.lua",
+        "  redis.call('ZADD', KEYS[3], unpack(leases))\n",
+        "",
+    ),
+    (
+        "claim",
+        "own claim list is not looked at",
+        "claim.lua",
+        "  scan_list(own, queue, missing)\n",
+        "",
+    ),
+]
