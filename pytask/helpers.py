@@ -59,16 +59,17 @@ class PyTaskHelpers:
             "new_queue": new_queue,
             "end_queue": end_queue,
         }
-        self._set_up(connect(redis_instance), Settings.of({**names, **options}))
+        self.rebind(connect(redis_instance), Settings.of({**names, **options}))
 
     @classmethod
     def of(cls, connector: Connector, settings: Settings) -> PyTaskHelpers:
         """Build helpers on an address that was read already."""
         helpers = cls.__new__(cls)
-        helpers._set_up(connector, settings)
+        helpers.rebind(connector, settings)
         return helpers
 
-    def _set_up(self, connector: Connector, settings: Settings) -> None:
+    def rebind(self, connector: Connector, settings: Settings) -> None:
+        """Point these helpers, and whoever holds them, at another Redis or other options."""
         self.connector = connector
         self.settings = settings
         self.keys = Keys(

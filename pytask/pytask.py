@@ -6,6 +6,7 @@ import os
 import secrets
 import socket
 from collections.abc import Callable, Mapping
+from dataclasses import fields
 from typing import TYPE_CHECKING, Any
 
 from . import __version__, exceptions
@@ -96,6 +97,34 @@ class PyTask:
     def running(self) -> int:
         """How many tasks run in this worker at this moment."""
         return len(self._supervisor.parts.table) if self._supervisor is not None else 0
+
+    @property
+    def task_names(self) -> list[str]:
+        """The names of the task classes of this app."""
+        return self._registry.names()
+
+    def configure(self, redis_instance: Any = None, **options: Any) -> None:
+        """Change the address or options of an app that does not run yet.
+
+        Args:
+            redis_instance: Another Redis; None keeps the one there is.
+            **options: New values for fields of :class:`pytask.settings.Settings`.
+
+        Raises:
+            ConfigurationError: The app runs, or a value cannot be used.
+        """
+        if self._supervisor is not None:
+            raise ConfigurationError("this app runs already; configure it before run()")
+        unknown = set(options) - {field.name for field in fields(Settings)}
+        if unknown:
+            raise ConfigurationError(f"unknown option {', '.join(sorted(unknown))}")
+        self.settings = self.settings.with_options(**options)
+        connector = self.helpers.connector
+        if redis_instance is not None:
+            self.helpers.close()
+            connector = connect(redis_instance)
+        self.helpers.rebind(connector, self.settings)
+        self._store = None
 
     def add_task(self, task_class: type[Any]) -> None:
         """Add a task class; the same one twice is harmless.

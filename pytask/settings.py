@@ -42,7 +42,7 @@ class Settings:
     concurrency: int = 1_000
     #: The queues a worker takes tasks from, the most urgent first.
     queues: tuple[str, ...] = (DEFAULT_QUEUE,)
-    #: How often the leases of running tasks are refreshed.
+    #: No lease of a running task gets older than this; each is refreshed a little earlier.
     update_task_interval: float = 5.0
     #: How often a worker reports itself in the registry.
     beat_interval: float = 1.0

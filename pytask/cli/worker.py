@@ -120,15 +120,9 @@ def reconfigure(app: PyTask, redis: str | None, settings: Mapping[str, Any]) -> 
     Raises:
         ConfigurationError: The address or a value cannot be used.
     """
-    from pytask.connection import connect
-    from pytask.helpers import PyTaskHelpers
-
     given = {name: value for name, value in settings.items() if value is not None}
-    if redis is None and not given:
-        return
-    app.settings = app.settings.with_options(**given)
-    connector = app.helpers.connector if redis is None else connect(redis)
-    app.helpers = PyTaskHelpers.of(connector, app.settings)
+    if redis is not None or given:
+        app.configure(redis, **given)
 
 
 def add_bundled_tasks(
@@ -150,7 +144,7 @@ def add_bundled_tasks(
     from pytask.tasks import Cleanup, Monitor
     from pytask.tasks.cleanup import find_handler
 
-    own = set(app._registry.names())
+    own = set(app.task_names)
     if task_handler is not None:
         if not cleanup or Cleanup.NAME in own:
             reason = "of --no-cleanup" if not cleanup else "the app has a Cleanup of its own"

@@ -19,6 +19,8 @@ class Connector:
 
     Attributes:
         is_cluster: Whether keys need a hash tag and commands are routed.
+        is_temporary: Whether the data go when this process ends: an embedded server without a
+            directory.
         description: The address as a URL, without credentials, for logs and error messages.
     """
 
@@ -29,6 +31,7 @@ class Connector:
         self._links: list[Link] = []
         self._server: EmbeddedServer | None = None
         self.is_cluster = address.kind == "cluster"
+        self.is_temporary = address.kind == "local" and address.directory is None
         self.description = address.description
 
     @property

@@ -120,6 +120,8 @@ class Cleanup(Task):
         me = gevent.getcurrent()
         self._waiting.add(me)
         try:
+            if self._stopping.is_set():
+                return
             self._store.wait_for_ended(partition, worker, self._settings.block_seconds)
         finally:
             self._waiting.discard(me)

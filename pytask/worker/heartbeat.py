@@ -40,6 +40,10 @@ logger = logging.getLogger(__name__)
 #: A thread that wakes this much too late was paused together with its whole process.
 PAUSE_SECONDS = 1.0
 
+#: A refresh begins after this part of update_task_interval, so that with defaults no living lease
+#: is as old as worker_timeout: a Monitor looking for those of a dead worker need not read them.
+EARLY = 0.75
+
 
 class _Link(Protocol):
     def reset(self) -> None: ...
@@ -104,13 +108,17 @@ class Heartbeat:
         self.has_beaten = False
         self.hub_ticked_at = 0.0
 
+    @property
+    def _refresh_interval(self) -> float:
+        return EARLY * self._settings.update_task_interval
+
     def start(self) -> None:
         """Begin to beat, in a thread."""
         if not self._ended:
             return
         now = time.monotonic()
         self.acked_at = self.hub_ticked_at = now
-        interval = self._settings.update_task_interval
+        interval = self._refresh_interval
         count = len(self._partitions)
         # Spread over the interval, so that not all partitions are refreshed in one go.
         self._leases_due = [now + interval * (index + 1) / count for index in range(count)]
@@ -259,7 +267,7 @@ class Heartbeat:
                 self._news.append(beats)
                 self._wake_hub.send()
         self.leases_acked_at[partition] = sent_at
-        self._leases_due[partition] = sent_at + self._settings.update_task_interval
+        self._leases_due[partition] = sent_at + self._refresh_interval
 
 
 class BeatReader(Service):

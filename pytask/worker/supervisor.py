@@ -78,7 +78,8 @@ class Supervisor:
         if not self._wait_for_redis():
             return True
         # Beside the start, because a signal must be able to interrupt that.
-        gevent.spawn(warn_of_unsafe_servers, self.parts.connector.link())
+        if not self.parts.connector.is_temporary:
+            gevent.spawn(warn_of_unsafe_servers, self.parts.connector.link())
         self._start()
         if not self._asked_to_stop.is_set():
             logger.info(
@@ -190,9 +191,9 @@ class Supervisor:
         parts = self.parts
         self._stop_claiming()
         self._wait_until(lambda: not parts.table.occupied, self._settings.drain_timeout)
-        stopped = parts.runner.request_all(REQUEUE)
-        if stopped:
-            logger.info("%s running tasks are stopped and put back on their queues", stopped)
+        unfinished = parts.table.occupied
+        if parts.runner.request_all(REQUEUE) and unfinished:
+            logger.info("%s running tasks are stopped and put back on their queues", unfinished)
         # Two steps of stop_timeout and a last one of a second; the stopper ends it before that.
         self._wait_until(self._is_quiet, 2 * self._settings.stop_timeout + 2)
         parts.runner.give_up_all()
