@@ -16,6 +16,7 @@ from tests.support.worker import WorkerProcess
 PROGRAM = str(Path(__file__).with_name("program.py"))
 
 MONITOR = "pytask/monitor"
+CLEANUP = "pytask/cleanup"
 
 #: Options under which a dead worker is noticed within about a second.
 FAST: dict[str, Any] = {

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from tests.acceptance.conftest import MONITOR, Launch
+from tests.acceptance.conftest import CLEANUP, MONITOR, Launch
 from tests.support.waiting import wait_until
 
 pytestmark = pytest.mark.topologies("valkey", "cluster")
@@ -16,7 +16,7 @@ pytestmark = pytest.mark.topologies("valkey", "cluster")
 def test_a_signal_requeues_running_tasks_as_wait_and_ends_with_status_0(
     launch: Launch, helpers: Any, number: int
 ) -> None:
-    worker = launch(MONITOR)
+    worker = launch(MONITOR, CLEANUP)
     ids = helpers.start_tasks([("sleeper", {})] * 5)
     worker.wait_for_event("started", count=5)
     worker.signal(number)
