@@ -13,6 +13,7 @@ from pytask.exceptions import PyTaskException
 from pytask.helpers import PyTaskHelpers
 from pytask.records import NewTask, to_json
 from pytask.settings import Settings
+from pytask.store import Store
 
 from . import audit
 from .history import Recorder
@@ -55,19 +56,20 @@ class Admin:
         self.target = target
         self.settings = options
         self.record = record
-        self.helpers = PyTaskHelpers.of(connect(target.direct), options)
+        self._connector = connect(target.direct)
+        self.keys = PyTaskHelpers.of(self._connector, options).keys
+        # Short time-outs: whoever looks must not stand still when a server does.
+        link = self._connector.link(timeout=1.0, connect_timeout=1.0)
+        self.store = Store(link, self.keys, options).patient(1.0)
+        self._hasty = self.store.patient(0)
         self._drained: dict[str, str] = {}
         self._entries: list[dict[str, Any]] = []
-
-    @property
-    def store(self) -> Any:
-        return self.helpers.store
 
     def execute(self, *words: Any) -> Any:
         return self.store._command(*words)
 
     def close(self) -> None:
-        self.helpers.connector.close()
+        self._connector.close()
 
     def submit(self, tasks: list[dict[str, Any]]) -> None:
         """Start tasks; nobody minds if Redis is away."""
@@ -98,7 +100,7 @@ class Admin:
             int(self.execute("LLEN", key)) for key in set(self.store.find_claim_lists())
         )
         left["dead"] = sum(not worker.alive for worker in self.store.list_workers())
-        for names in self.helpers.keys.partitions:
+        for names in self.keys.partitions:
             for queue in self.settings.queues:
                 left["claimed"] += int(self.execute("ZCARD", names.missing(queue)))
         return {name: number for name, number in left.items() if number}
@@ -121,13 +123,20 @@ class Admin:
         """Move the audit out of the server, which must not be one that rolls back."""
         for key in audit.stream_keys(self.target.partitions, self.target.is_cluster):
             start = self._drained.get(key)
-            page = self.execute("XRANGE", key, f"({start}" if start else "-", "+", "COUNT", 20_000)
+            since = f"({start}" if start else "-"
+            page = self._hasty._command("XRANGE", key, since, "+", "COUNT", 10_000)
             for stream_id, fields in page:
                 entry = audit.entry_of(key, stream_id, fields)
                 self._entries.append(entry)
             if page:
                 self._drained[key] = page[-1][0].decode()
-                self.execute("XTRIM", key, "MINID", page[-1][0])
+                self._hasty._command("XTRIM", key, "MINID", page[-1][0])
+
+    def forget_audit(self) -> None:
+        """Begin anew."""
+        self._entries = []
+        for key in audit.stream_keys(self.target.partitions, self.target.is_cluster):
+            self.execute("XTRIM", key, "MAXLEN", 0)
 
     def read_audit(self) -> list[dict[str, Any]]:
         entries = self._entries

@@ -52,7 +52,7 @@ class Options:
     pause: float = 0.6
     workers: int = 4
     producers: int = 2
-    rate: float = 150.0
+    rate: float = 250.0
     only: list[str] = field(default_factory=list)
     settings: dict[str, Any] = field(default_factory=lambda: dict(FAST))
     keep: str = ""

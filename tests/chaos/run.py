@@ -19,6 +19,13 @@ from pytask.exceptions import PyTaskException
 from . import audit, history
 from .admin import Admin, save
 from .checker import Evidence, Verdict, check
+from .checker.coverage import check_coverage
+from .checker.liveness import (
+    check_recoveries,
+    find_recoveries,
+    make_timeline,
+    measure_overlaps,
+)
 from .faults import FAULTS, Scene
 from .faults.base import Timeline
 from .fleet import Fleet, Member
@@ -129,7 +136,7 @@ class Run:
                 "places": [target.place(zone) for zone in zones],
                 "client_place": len(zones) - 1,
                 "rate": options.rate,
-                "backlog": 400,
+                "backlog": 800,
                 "services": 24,
                 "control_pause": 0.1,
             },
@@ -291,6 +298,11 @@ class Run:
 
     def _judge(self, evidence: Evidence, fleet: Fleet) -> Result:
         verdict = check(evidence)
+        recoveries = find_recoveries(evidence)
+        timeout = float(self.options.settings["worker_timeout"])
+        verdict.violations += check_recoveries(recoveries, timeout, self.measures)
+        measure_overlaps(evidence, self.measures)
+        self._check_coverage(verdict, evidence)
         for member in fleet.members:
             for status in member.unexpected:
                 log = self.directory / "logs" / f"{member.role}{member.number}.log"
@@ -325,7 +337,18 @@ class Run:
                     file.write(json.dumps(entry) + "\n")
         say(f"evidence in {self.directory}")
 
+    def _check_coverage(self, verdict: Verdict, evidence: Evidence) -> None:
+        options = self.options
+        if options.strict and not options.only:
+            kinds = [
+                fault.name for fault in FAULTS.values() if options.topology in fault.topologies
+            ]
+            self.problems += check_coverage(
+                options.seconds, kinds, self.faults, verdict.numbers, evidence.codes
+            )
+
     def _keep(self, result: Result) -> None:
+        assert result.evidence is not None
         path = Path(self.options.keep)
         path.mkdir(parents=True, exist_ok=True)
         summary = {
@@ -337,6 +360,8 @@ class Run:
             "problems": result.problems,
             "measures": result.measures,
             "samples": result.samples,
+            "codes": dict(result.evidence.codes),
+            "timeline": make_timeline(result.evidence, find_recoveries(result.evidence)),
         }
         name = f"{self.options.topology}-{self.options.seed}.json"
         save(path / name, summary)

@@ -17,6 +17,10 @@ from .track import Track
 
 #: Both clocks are of one machine; the stream counts whole milliseconds.
 CLOCK_SLACK = 0.05
+#: Faults in which a master goes whose last writes its replicas may not have.
+ROLLS_BACK = ("master kill -9", "master SIGSTOP", "sentinel failover")
+#: How long after the fault a master that was cut off may still acknowledge writes in vain.
+ROLLBACK_SECONDS = 8.0
 
 
 def check_enqueues(
@@ -39,13 +43,12 @@ def check_enqueues(
     numbers["acknowledged"] = len(acknowledged)
     numbers["unknown"] = len(unknown - acknowledged)
     numbers["recovered"] = len((unknown - acknowledged) & there)
-    if evidence.rollback:
-        # A server that fails over may lose what it acknowledged; the audit is lost with it, so
-        # this says that Redis, not pytask, lost it.
-        numbers["rolled_back"] = len(lost)
-    else:
+    rolled_back = _rolled_back(evidence, lost)
+    numbers["lost"] = len(lost) - sum(rolled_back.values())
+    for name, count in rolled_back.items():
+        numbers[f"rolled_back ({name})"] = count
+    if numbers["lost"]:
         yield from (Violation("I1", one, "acknowledged, but it never existed") for one in lost)
-        numbers["lost"] += len(lost)
     for task_id in sorted(there - attempted - evidence.hand):
         if not _is_local(tracks[task_id]):
             numbers["unexpected"] += 1
@@ -56,6 +59,29 @@ def check_enqueues(
             if track.state not in READY and track.state != NONE:
                 numbers["lost"] += 1
                 yield Violation("I1", task_id, f"still {track.state or 'without state'} at the end")
+
+
+def _rolled_back(evidence: Evidence, lost: set[str]) -> Counter[str]:
+    """Count the lost tasks that Redis lost, by the fault that made it fail over.
+
+    A master acknowledges a write before its replicas have it. What a failover loses the audit,
+    which stands in the same slot, has lost with it; what is left is who acknowledged it when.
+    """
+    found: Counter[str] = Counter()
+    if not evidence.rollback or not lost:
+        return found
+    faults = [
+        (event["wall"], event["name"])
+        for event in evidence.history
+        if event["ev"] == "fault" and event["name"] in ROLLS_BACK
+    ]
+    for event in evidence.history:
+        if event["ev"] != "enq.ok":
+            continue
+        for _ in lost.intersection(event["ids"]):
+            near = [name for at, name in faults if at - 2 < event["wall"] < at + ROLLBACK_SECONDS]
+            found.update(near[:1])
+    return found
 
 
 def _was_there(track: Track) -> bool:

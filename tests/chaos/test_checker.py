@@ -1,0 +1,190 @@
+"""The checker notices what it is there to notice: made-up histories, each with one thing wrong."""
+
+from collections import Counter
+
+import pytest
+
+from .checker import Evidence, check
+from .checker.coverage import check_coverage
+
+
+def entry(script, before="", to="", **details):
+    """One entry of the audit of task ``t``."""
+    return {
+        "s": script,
+        "i": "t",
+        "f": before,
+        "t": to,
+        "k": {},
+        "q": {},
+        "at": 100.0,
+        "now": "100.000",
+        **details,
+    }
+
+
+def enqueue(**details):
+    fields = {"f": "-", "a": {"eid": "e1", "task": "x"}, "q": {"n": 1}}
+    return entry("enqueue", to="WAIT", **{**fields, **details})
+
+
+def claim(token="1-a", attempt=1, before="WAIT", **details):
+    return entry(
+        "claim",
+        before,
+        "RUNNING",
+        R=token,
+        w="w1",
+        a={"attempts": str(attempt)},
+        **{"q": {"n": -1, "s": 1, "l": 1}, **details},
+    )
+
+
+def finish(token="1-a", **details):
+    fields = {
+        "a": {"done_run": token, "output": f'{{"token":"{token}"}}', "end_entry": "1"},
+        "q": {"e": 1, "s": -1, "l": -1},
+        "r": "1-a",
+        "c": token,
+    }
+    return entry("finish", "RUNNING", "SUCCESS", **{**fields, **details})
+
+
+def reap(age=9.0, **details):
+    fields = {"a": {"reaps": "1"}, "q": {"n": 1, "s": -1, "l": -1}, "r": "1-a"}
+    return entry(
+        "reap", "RUNNING", "WAIT", age=age, timeouts=["4", "2", "3"], **{**fields, **details}
+    )
+
+
+def acknowledge(**details):
+    fields = {"q": {"e": -1}, "c": "1-a", "k": {"done_run": "1-a"}}
+    return entry("acknowledge_ended", "SUCCESS", "-", **{**fields, **details})
+
+
+ATTEMPT = [{"ev": "enq.invoke", "ids": ["t"], "wall": 1}, {"ev": "enq.ok", "ids": ["t"], "wall": 2}]
+GOOD = [enqueue(), claim(), finish(), acknowledge()]
+
+
+def rules(audit, history=(), **details):
+    evidence = Evidence(audit=list(audit), history=[*ATTEMPT, *history], **details)
+    return set(check(evidence).by_rule())
+
+
+def test_a_life_without_a_flaw_is_no_violation():
+    assert rules(GOOD, drained=True) == set()
+
+
+@pytest.mark.parametrize(
+    ("rule", "audit"),
+    [
+        ("I3", [enqueue(), claim(), reap(age=1.0)]),
+        ("I4", [enqueue(), claim(), reap(), claim(attempt=2)]),
+        ("I6", [enqueue(), claim(), finish("1-b", a={"done_run": "1-b"})]),
+        ("I7", [enqueue(), finish()]),
+        ("I7", [enqueue(), claim(), claim("2-b", 2, before="RUNNING", r="1-a")]),
+        ("I7", [enqueue(), enqueue(f="WAIT")]),
+        ("I8", [enqueue(), claim(attempt=2)]),
+        ("I8", [enqueue(), claim(), reap(a={})]),
+        ("I9", [enqueue(q={})]),
+        ("I9", [enqueue(), claim(q={"n": -1, "s": 1})]),
+        ("I9", [enqueue(), claim(), finish(q={"s": -1, "l": -1})]),
+        ("I11", [enqueue(), claim(), entry("heartbeat", "RUNNING", "RUNNING", back=True)]),
+        ("I14", [enqueue(), claim(), finish(), acknowledge(c="1-b")]),
+    ],
+)
+def test_a_wrong_transition_is_noticed(rule, audit):
+    assert rule in rules(audit)
+
+
+def test_a_stop_that_is_followed_by_a_start_is_noticed():
+    stop = entry("stop", "WAIT", "STOPPED", a={"unqueue": "default"}, q={"s": 1})
+    again = claim(before="STOPPED")
+    assert "I12" in rules([enqueue(), stop, again])
+
+
+def test_a_stop_of_a_running_task_that_is_started_elsewhere_is_noticed():
+    stop = entry("stop", "RUNNING", "RUNNING", r="1-a", R="1-a", a={"control": "stop"})
+    back = reap(k={"control": "stop"})
+    assert "I12" in rules([enqueue(), claim(), stop, back, claim("2-b", 2)])
+
+
+def test_an_acknowledged_task_that_never_was_is_lost():
+    assert rules([]) == {"I1"}
+    assert rules([], rollback=True) == set()
+
+
+def test_a_task_that_never_ends_is_lost():
+    assert rules([enqueue(), claim()], drained=True) == {"I1"}
+
+
+def test_a_task_nobody_asked_for_is_noticed():
+    evidence = Evidence(audit=[enqueue()])
+    assert set(check(evidence).by_rule()) == {"I2"}
+    assert not check(Evidence(audit=[enqueue()], hand={"t"})).violations
+
+
+def test_a_task_that_is_deleted_before_its_end_is_noticed():
+    gone = entry("forget_failed", "WAIT", "-", q={"n": -1}, keep_failed="0")
+    assert "I1" in rules([enqueue(), gone])
+
+
+def test_a_success_without_an_effect_is_noticed():
+    effect = {"ev": "effect", "id": "t", "token": "1-a", "wall": 99.0}
+    other = {**effect, "token": "1-z"}
+    late = {**effect, "wall": 101.0}
+    assert rules(GOOD, [effect]) == set()
+    assert rules(GOOD, [other]) == {"I15"}
+    assert rules(GOOD, [late]) == {"I15"}
+
+
+def test_an_outcome_of_another_run_is_noticed():
+    wrong = finish(a={"done_run": "1-a", "output": '{"token":"1-z"}', "end_entry": "1"})
+    assert "I5" in rules([enqueue(), claim(), wrong])
+
+
+def test_an_acknowledged_finish_that_is_not_there_is_noticed():
+    said = {"ev": "finish", "token": "1-a", "id": "t", "state": "SUCCESS", "code": 1, "wall": 3}
+    assert rules([enqueue(), claim()], [said]) == {"I13"}
+    assert rules(GOOD, [said]) == set()
+    assert rules(GOOD, [{**said, "code": -2}]) == {"I13"}
+
+
+def test_a_task_that_is_cleaned_up_unhandled_is_noticed():
+    handled = {"ev": "handler", "id": "t", "run": "1-a", "wall": 99.0}
+    assert rules(GOOD, [handled]) == set()
+    assert rules(GOOD, [{**handled, "run": "1-b"}]) == {"I14"}
+    assert rules(GOOD, [{**handled, "wall": 101.0}]) == {"I14"}
+
+
+RUNNING = {"state": "RUNNING", "worker": "w1", "task": "x"}
+
+
+@pytest.mark.parametrize(
+    ("rule", "change"),
+    [
+        ("I9", {"tasks:lease": {}}),
+        ("I9", {"tasks": set()}),
+        ("I9", {"task-t": None, "tasks:lease": {"t": "1"}}),
+        ("I7", {"task-t": {"state": "WAIT"}, "new-task": ["t"]}),
+        ("I10", {"end-task": ["t", "t"]}),
+        ("I16", {"something": "else"}),
+        ("I16", {"new-task": {"t"}}),
+        ("L6", {"new-task:claim:gone": ["t"]}),
+        ("L6", {"new-task:claims": {"gone": "[]"}}),
+        ("L6", {"tasks:workers": {"w1": "1", "gone": "1"}}),
+    ],
+)
+def test_a_wrong_key_at_the_end_is_noticed(rule, change):
+    good = {"task-t": RUNNING, "tasks": {"t"}, "tasks:lease": {"t": "1"}}
+    audit = [enqueue(), claim()]
+    assert rules(audit, dump=good) == set()
+    dump = {key: value for key, value in {**good, **change}.items() if value is not None}
+    found = rules(audit, dump=dump, drained=True, workers=["w1"])
+    assert rule in found - {"I1"}
+
+
+def test_a_run_that_exercised_nothing_fails():
+    nothing = Counter()
+    assert list(check_coverage(60, ["a", "b", "c", "d"], nothing, nothing, nothing))
+    assert not list(check_coverage(10, ["a"], nothing, nothing, nothing))
