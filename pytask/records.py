@@ -22,7 +22,6 @@ from __future__ import annotations
 
 import json
 import os
-import secrets
 from collections.abc import Mapping
 from contextlib import suppress
 from types import NoneType
@@ -148,7 +147,7 @@ def new_task_id() -> str:
 
 def new_request_id() -> str:
     """Return 64 random bits as hex: the name of one logical call to a script."""
-    return secrets.token_hex(8)
+    return os.urandom(8).hex()
 
 
 def check_task_id(task_id: str) -> str:

@@ -80,26 +80,32 @@ class Calls:
         view._link = link  # type: ignore[attr-defined]
         return view
 
-    def _run(self, name: str, keys: Iterable[str], args: Iterable[Argument]) -> Any:
+    def _run(self, name: str, keys: Sequence[str | bytes], args: Sequence[Argument]) -> Any:
         script = load(name)
-        raw_keys = [key.encode("utf-8", "surrogateescape") for key in keys]
-        raw_args = [
-            arg.encode("utf-8", "surrogateescape") if isinstance(arg, str) else arg for arg in args
-        ]
-        return retrying(
-            lambda: self._link.evalsha(script.sha, script.source, raw_keys, raw_args),
-            self._patience,
-            self._give_up,
-        )
+        try:
+            return retrying(
+                lambda: self._link.evalsha(script.sha, script.source, keys, args),
+                self._patience,
+                self._give_up,
+            )
+        except UnicodeEncodeError:
+            # An ID that is no UTF-8, found before anything was sent. Encoding every argument here
+            # for the sake of these would cost more than all else on the way to the socket.
+            return self._run(name, _encoded(keys), _encoded(args))
 
     def _command(self, *args: Argument) -> Any:
-        raw = [
-            arg.encode("utf-8", "surrogateescape") if isinstance(arg, str) else arg for arg in args
-        ]
+        raw = _encoded(args)
         return retrying(lambda: self._link.execute(*raw), self._patience, self._give_up)
 
     def _partition(self, partition: int) -> PartitionKeys:
         return self.keys.partitions[partition]
+
+
+def _encoded(values: Iterable[Argument]) -> list[Any]:
+    return [
+        value.encode("utf-8", "surrogateescape") if isinstance(value, str) else value
+        for value in values
+    ]
 
 
 def chunks(items: Sequence[T], size: int) -> Iterator[Sequence[T]]:

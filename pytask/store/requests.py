@@ -31,6 +31,8 @@ class Requests(Calls):
             A code for each: ``OK``, ``ALREADY`` (a repeat of this call found it done), ``EXISTS``
             (left alone) or ``BAD_TYPE`` (its key holds another type).
         """
+        if len(tasks) == 1:
+            return self._enqueue_batch(self.keys.partition_of(tasks[0].task_id), tasks)
         result: list[Code] = [Code.OK] * len(tasks)
         by_partition: dict[int, list[int]] = defaultdict(list)
         for index, task in enumerate(tasks):
