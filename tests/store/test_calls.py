@@ -55,9 +55,9 @@ def test_all_keys_of_a_call_share_one_slot_and_carry_a_tag(lab):
 
     assert len(tap.calls) >= 23
     for call in tap.calls:
-        tags = {key.decode()[key.index(b"{") : key.index(b"}") + 1] for key in call}
+        tags = {key[key.index("{") : key.index("}") + 1] for key in call}
         assert tags in ({f"{{{lab.partition}}}"}, {"{fleet}"})
-        assert len({slot_of(key.decode()) for key in call}) == 1
+        assert len({slot_of(key) for key in call}) == 1
 
 
 def test_everything_written_is_under_the_names_of_the_installation(lab):
