@@ -20,26 +20,32 @@ if wrong then return wrong end
 
 local first = ARGV[4] == '1' and 4 or 2
 
--- A task that ends again must know that an entry stands in the end queue already.
-local ended = {}
+-- A task that ends again must know that an entry stands in the end queue already; one that has ended
+-- again since it was held may have its entry there.
+local ends, marks = {}, {}
 if first == 2 then
   for _, id in ipairs(redis.call('LRANGE', KEYS[2], 0, -1)) do
     local record = read_record(ARGV[3] .. id, 'state')
-    if record and record[1] then table.insert(ended, ARGV[3] .. id) end
+    if record and record[1] then
+      table.insert(marks, ARGV[3] .. id)
+      if not redis.call('LPOS', KEYS[3], id) then table.insert(ends, id) end
+    end
   end
 end
 
-local returned = 0
-for i = first, #KEYS, 2 do
+local returned = #ends
+for _, id in ipairs(ends) do redis.call('RPUSH', KEYS[3], id) end
+for _, key in ipairs(marks) do
+  redis.call('HSET', key, 'end_entry', '1')
+  redis.call('HDEL', key, 'end_claim')
+end
+if first == 2 then redis.call('DEL', KEYS[2]) end
+for i = 4, #KEYS, 2 do
   for _, id in ipairs(redis.call('LRANGE', KEYS[i], 0, -1)) do
     redis.call('RPUSH', KEYS[i + 1], id)
     returned = returned + 1
   end
   redis.call('DEL', KEYS[i])
-end
-for _, key in ipairs(ended) do
-  redis.call('HSET', key, 'end_entry', '1')
-  redis.call('HDEL', key, 'end_claim')
 end
 if ARGV[2] == '1' then redis.call('HDEL', KEYS[1], ARGV[1]) end
 return returned

@@ -16,7 +16,8 @@ if wrong then return wrong end
 local known = {}
 for i = 1, #ARGV do
   local record = read_record(KEYS[2 + i], 'state', 'end_entry')
-  known[i] = record and record[1] and record[2] ~= '1'
+  known[i] = record and record[1] and
+    not (record[2] == '1' and redis.call('LPOS', KEYS[1], ARGV[i]))
 end
 
 local returned = 0

@@ -21,14 +21,14 @@ local fresh = {}
 if #held < limit then fresh = redis.call('LRANGE', KEYS[1], -(limit - #held), -1) end
 
 -- Whether it is to be cleaned up: not if it was removed or restarted since it ended, nor if it was
--- started anew with cleanup=false and has ended while the old entry still stood in the end queue.
+-- started anew with cleanup=false and has ended while the old entry still stood somewhere.
 local taken, held_marked, popped, seen = {}, {}, {}, {}
 local function take(id, marked)
   local key = ARGV[1] .. id
   local record = read_record(key, 'state', 'end_entry', 'cleanup')
   if record and record[2] == '1' then marked[id] = key end
   if not record or seen[id] or not ended[record[1] or ''] then return false end
-  if record[2] == '1' and record[3] == 'false' then return false end
+  if record[3] == 'false' then return false end
   seen[id] = true
   table.insert(taken, {id, key})
   return true

@@ -163,7 +163,7 @@ class Upkeep(Calls):
         if not ended:
             return []
         names = self._partition(partition)
-        keys = [names.end_claim(worker), names.tasks, names.failed]
+        keys = [names.end_claim(worker), names.tasks, names.failed, names.end_queue]
         keys += [names.record(item.task_id) for item in ended]
         args = ["1" if keep_failed else ""]
         for item in ended:

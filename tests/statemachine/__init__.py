@@ -1,0 +1,1 @@
+"""Random histories of the store against a model of its state machine."""
