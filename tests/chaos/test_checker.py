@@ -111,7 +111,14 @@ def test_a_stop_of_a_running_task_that_is_started_elsewhere_is_noticed():
 
 def test_an_acknowledged_task_that_never_was_is_lost():
     assert rules([]) == {"I1"}
-    assert rules([], rollback=True) == set()
+    assert rules([], rollback=True) == {"I1"}
+
+
+def test_what_a_failover_rolled_back_is_told_apart_from_what_was_lost():
+    fault = {"ev": "fault", "name": "master kill -9", "area": "topology", "wall": 2.5}
+    assert rules([], [fault], rollback=True) == set()
+    assert rules([], [{**fault, "wall": 30.0}], rollback=True) == {"I1"}
+    assert rules([], [fault]) == {"I1"}
 
 
 def test_a_task_that_never_ends_is_lost():
