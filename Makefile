@@ -35,7 +35,7 @@ test-rpc: $(DEV) $(RPC) ## Run only what needs redis-py 3.5 and redis-py-cluster
 lint: $(DEV) ## Check style, format and types.
 	.venv/bin/ruff check .
 	.venv/bin/ruff format --check .
-	.venv/bin/mypy --strict pytask
+	.venv/bin/mypy --strict pytask examples benchmarks
 
 .PHONY: format
 format: $(DEV) ## Rewrite the code in the project's style.
@@ -65,13 +65,13 @@ clean: ## Remove environments, caches and what was built.
 	$(PYTHON) -m venv .venv-rpc
 
 $(RUN): setup.cfg pyproject.toml | .venv/bin/python
-	.venv/bin/python $(PIP) --editable '.[embedded]'
+	.venv/bin/python $(PIP) --editable '.[embedded,examples]'
 	@touch $@
 
 $(DEV): setup.cfg pyproject.toml | .venv/bin/python
-	.venv/bin/python $(PIP) --editable '.[embedded,web,test,docs,lint]'
+	.venv/bin/python $(PIP) --editable '.[embedded,examples,test,docs,lint]'
 	@touch $(RUN) $@
 
 $(RPC): setup.cfg pyproject.toml | .venv-rpc/bin/python
-	.venv-rpc/bin/python $(PIP) --editable '.[redis-py-cluster,embedded,web,test]'
+	.venv-rpc/bin/python $(PIP) --editable '.[redis-py-cluster,embedded,examples,test]'
 	@touch $@
