@@ -106,7 +106,10 @@ class SentinelTarget(Target):
 
     def __init__(self, kind: str) -> None:
         super().__init__()
-        self.group = Sentinels(replicas=1, kind=kind, down_after=1000, **_OPTIONS).start()
+        # A master that was replaced goes on until a sentinel tells it so, some ten seconds later.
+        # Without a replica it refuses writes instead of accepting them in vain.
+        bound = {"min_replicas_to_write": 1, "min_replicas_max_lag": 2}
+        self.group = Sentinels(1, kind=kind, down_after=1000, **bound, **_OPTIONS).start()
         self.nodes, self.seeds = self.group.nodes, list(self.group.sentinels)
 
     def url(self, seeds: str) -> str:
@@ -118,6 +121,7 @@ class SentinelTarget(Target):
                 all(node.answers() for node in self.nodes)
                 and role_of(self.group.master) == "master"
                 and sum(role_of(node) == "master" for node in self.nodes) == 1
+                and self.group.master.info("replication")["connected_slaves"] == "1"
             )
         return False
 

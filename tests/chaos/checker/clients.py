@@ -17,8 +17,15 @@ from .track import Track
 
 #: Both clocks are of one machine; the stream counts whole milliseconds.
 CLOCK_SLACK = 0.05
-#: Faults in which a master goes whose last writes its replicas may not have.
-ROLLS_BACK = ("master kill -9", "master SIGSTOP", "sentinel failover")
+#: Faults in which a master goes, or is taken for gone, whose last writes its replicas may not have.
+ROLLS_BACK = (
+    "master kill -9",
+    "master SIGSTOP",
+    "sentinel failover",
+    "CLIENT PAUSE",
+    "DEBUG SLEEP",
+    "busy script",
+)
 #: How long after the fault a master that was cut off may still acknowledge writes in vain.
 ROLLBACK_SECONDS = 8.0
 
