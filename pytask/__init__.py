@@ -53,7 +53,7 @@ __all__ = [
 ]
 
 if TYPE_CHECKING:
-    from .exceptions import (
+    from pytask.exceptions import (
         ConfigurationError,
         InvalidTask,
         LeaseLost,
@@ -64,13 +64,13 @@ if TYPE_CHECKING:
         TaskNotFound,
         WaitTimeout,
     )
-    from .future import TaskFuture
-    from .helpers import PyTaskHelpers
-    from .loops import run_loop
-    from .pytask import PyTask
-    from .states import State
-    from .task import Task
-    from .tasks import Cleanup, Monitor
+    from pytask.future import TaskFuture
+    from pytask.helpers import PyTaskHelpers
+    from pytask.loops import run_loop
+    from pytask.pytask import PyTask
+    from pytask.states import State
+    from pytask.task import Task
+    from pytask.tasks import Cleanup, Monitor
 
 
 def __getattr__(name: str) -> Any:

@@ -6,13 +6,13 @@ import time
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from .events import Subscription
-from .exceptions import TaskFailed, TaskNotFound, WaitTimeout
-from .records import from_json
-from .states import READY, State
+from pytask.events import Subscription
+from pytask.exceptions import TaskFailed, TaskNotFound, WaitTimeout
+from pytask.records import from_json
+from pytask.states import READY, State
 
 if TYPE_CHECKING:
-    from .helpers import PyTaskHelpers
+    from pytask.helpers import PyTaskHelpers
 
 #: Seconds a message may still be under way after what it announces was seen.
 IN_FLIGHT = 0.2

@@ -10,16 +10,16 @@ import threading
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Self, overload
 
-from .connection import Connector, Link, connect
-from .exceptions import InvalidTask, PyTaskException, TaskNotFound, WrongKeyType
-from .future import TaskFuture
-from .keys import DEFAULT_QUEUE, Keys
-from .loops import run_loop
-from .records import NewTask, check_task_id, to_json
-from .settings import Settings
-from .states import Code, State
-from .store import Store
-from .submission import TaskRequest, new_task, read_request
+from pytask.connection import Connector, Link, connect
+from pytask.exceptions import InvalidTask, PyTaskException, TaskNotFound, WrongKeyType
+from pytask.future import TaskFuture
+from pytask.keys import DEFAULT_QUEUE, Keys
+from pytask.loops import run_loop
+from pytask.records import NewTask, check_task_id, to_json
+from pytask.settings import Settings
+from pytask.states import Code, State
+from pytask.store import Store
+from pytask.submission import TaskRequest, new_task, read_request
 
 __all__ = ["PyTaskHelpers", "run_loop"]
 

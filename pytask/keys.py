@@ -30,7 +30,7 @@ import re
 from typing import NamedTuple
 from zlib import crc32
 
-from .exceptions import ConfigurationError
+from pytask.exceptions import ConfigurationError
 
 #: The name by which people mean the queue without a name.
 DEFAULT_QUEUE = "default"

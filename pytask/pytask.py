@@ -9,17 +9,17 @@ from collections.abc import Callable, Mapping
 from dataclasses import fields
 from typing import TYPE_CHECKING, Any
 
-from . import __version__, exceptions
-from .connection import connect
-from .exceptions import ConfigurationError
-from .helpers import PyTaskHelpers
-from .records import encode_data
-from .settings import Settings
-from .store import Store
-from .worker.registry import TaskRegistry
+from pytask import __version__, exceptions
+from pytask.connection import connect
+from pytask.exceptions import ConfigurationError
+from pytask.helpers import PyTaskHelpers
+from pytask.records import encode_data
+from pytask.settings import Settings
+from pytask.store import Store
+from pytask.worker.registry import TaskRegistry
 
 if TYPE_CHECKING:
-    from .worker.supervisor import Supervisor
+    from pytask.worker.supervisor import Supervisor
 
 _HOW_TO_PATCH = """\
 gevent has not patched the standard library, so one task that waits would stop all others. Make \
@@ -188,9 +188,9 @@ class PyTask:
         for name, task_class in (task_map or {}).items():
             self._registry.add(task_class, name)
         # Here, because it needs gevent, and an app that is only a client does not.
-        from .worker.parts import Parts
-        from .worker.signals import SignalHandlers
-        from .worker.supervisor import Supervisor
+        from pytask.worker.parts import Parts
+        from pytask.worker.signals import SignalHandlers
+        from pytask.worker.supervisor import Supervisor
 
         if self._supervisor is not None:
             raise ConfigurationError("this app runs already; make another one for a second worker")

@@ -29,9 +29,9 @@ from typing import Any, NamedTuple
 
 import msgspec
 
-from .exceptions import InvalidTask
-from .keys import DEFAULT_QUEUE
-from .states import Code, State
+from pytask.exceptions import InvalidTask
+from pytask.keys import DEFAULT_QUEUE
+from pytask.states import Code, State
 
 #: Longest task ID, in bytes of UTF-8.
 MAX_ID_BYTES = 512

@@ -14,7 +14,7 @@ from hashlib import sha1
 from importlib.resources import files
 from typing import NamedTuple
 
-from .exceptions import PyTaskException
+from pytask.exceptions import PyTaskException
 
 _INCLUDE = re.compile(r'^--- @include "([a-z_]+)"$', re.MULTILINE)
 _HEADER = re.compile(

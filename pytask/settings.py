@@ -6,8 +6,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, fields, replace
 from typing import Any
 
-from .exceptions import ConfigurationError
-from .keys import DEFAULT_QUEUE, check_queue_name
+from pytask.exceptions import ConfigurationError
+from pytask.keys import DEFAULT_QUEUE, check_queue_name
 
 
 @dataclass(frozen=True)

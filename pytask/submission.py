@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from .exceptions import InvalidTask
-from .keys import DEFAULT_QUEUE, check_queue_name
-from .records import NewTask, check_task_id, encode_data, new_task_id
-from .settings import Settings
+from pytask.exceptions import InvalidTask
+from pytask.keys import DEFAULT_QUEUE, check_queue_name
+from pytask.records import NewTask, check_task_id, encode_data, new_task_id
+from pytask.settings import Settings
 
 #: A pair of name and data, or a mapping with "task" and any of the options of ``submit``.
 TaskRequest = Mapping[str, Any] | tuple[str, Mapping[str, Any]]

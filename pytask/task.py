@@ -9,12 +9,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, ClassVar, Protocol
 
-from .exceptions import LeaseLost, TaskStateError
-from .records import to_json
+from pytask.exceptions import LeaseLost, TaskStateError
+from pytask.records import to_json
 
 if TYPE_CHECKING:
-    from .helpers import PyTaskHelpers
-    from .store import Store
+    from pytask.helpers import PyTaskHelpers
+    from pytask.store import Store
 
 
 class TaskEnvironment(Protocol):

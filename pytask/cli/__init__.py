@@ -26,8 +26,8 @@ def main() -> None:
 
     from gevent.hub import get_hub
 
-    from .errors import run
-    from .root import pytask
+    from pytask.cli.errors import run
+    from pytask.cli.root import pytask
 
     # Ctrl-C is how people end things; the event loop would print it like an error.
     hub = get_hub()

@@ -7,13 +7,12 @@ from typing import TYPE_CHECKING
 
 import click
 
+from pytask.cli.errors import ExitCode, say_error
+from pytask.cli.options import json_option, option
+from pytask.cli.output import echo_json
+from pytask.cli.session import client_command
 from pytask.records import check_task_id
 from pytask.states import Code, State
-
-from .errors import ExitCode, say_error
-from .options import json_option, option
-from .output import echo_json
-from .session import client_command
 
 if TYPE_CHECKING:
     from pytask.helpers import PyTaskHelpers

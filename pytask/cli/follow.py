@@ -9,12 +9,11 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from pytask.cli.errors import CommandFailed, ExitCode
+from pytask.cli.options import json_option, option
+from pytask.cli.output import as_text, decoded, echo_json
+from pytask.cli.session import client_command
 from pytask.states import READY
-
-from .errors import CommandFailed, ExitCode
-from .options import json_option, option
-from .output import as_text, decoded, echo_json
-from .session import client_command
 
 if TYPE_CHECKING:
     from pytask.events import Message, Subscription

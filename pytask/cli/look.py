@@ -10,13 +10,12 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from pytask.cli.errors import CommandFailed
+from pytask.cli.options import Names, json_option, option
+from pytask.cli.output import as_text, decoded, echo_json, echo_table
+from pytask.cli.session import client_command
 from pytask.keys import DEFAULT_QUEUE
 from pytask.states import State
-
-from .errors import CommandFailed
-from .options import Names, json_option, option
-from .output import as_text, decoded, echo_json, echo_table
-from .session import client_command
 
 if TYPE_CHECKING:
     from pytask.helpers import PyTaskHelpers

@@ -22,7 +22,7 @@ from gevent import monkey
 from gevent.event import Event
 from gevent.pool import Group
 
-from .errors import ExitCode
+from pytask.cli.errors import ExitCode
 
 logger = logging.getLogger("pytask.processes")
 

@@ -5,12 +5,11 @@ from __future__ import annotations
 import click
 
 from pytask import __version__
-
-from .control import reload, remove, restart, stop
-from .follow import events
-from .look import list_tasks, show, status
-from .start import start
-from .worker import worker
+from pytask.cli.control import reload, remove, restart, stop
+from pytask.cli.follow import events
+from pytask.cli.look import list_tasks, show, status
+from pytask.cli.start import start
+from pytask.cli.worker import worker
 
 
 class InOrder(click.Group):

@@ -9,11 +9,9 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from pytask.exceptions import RedisRefused, RedisRejected, RedisUnavailable
-
-from .apps import load_app
-from .errors import CommandFailed, ExitCode
-from .options import (
+from pytask.cli.apps import load_app
+from pytask.cli.errors import CommandFailed, ExitCode
+from pytask.cli.options import (
     NAMING,
     app_option,
     debug_option,
@@ -22,6 +20,7 @@ from .options import (
     redis_option,
     setting_options,
 )
+from pytask.exceptions import RedisRefused, RedisRejected, RedisUnavailable
 
 if TYPE_CHECKING:
     from pytask.helpers import PyTaskHelpers

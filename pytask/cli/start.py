@@ -8,15 +8,14 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from pytask.cli.errors import CommandFailed, ExitCode, say_error
+from pytask.cli.options import ParamType, json_option, option
+from pytask.cli.output import as_text, echo_json
+from pytask.cli.session import client_command
 from pytask.exceptions import TaskFailed, TaskNotFound, WaitTimeout
 from pytask.keys import DEFAULT_QUEUE
 from pytask.records import check_task_id, from_json, new_task_id
 from pytask.states import READY, State
-
-from .errors import CommandFailed, ExitCode, say_error
-from .options import ParamType, json_option, option
-from .output import as_text, echo_json
-from .session import client_command
 
 if TYPE_CHECKING:
     from pytask.future import TaskFuture

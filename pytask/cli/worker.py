@@ -10,11 +10,9 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from pytask.exceptions import ConfigurationError
-
-from .apps import load_app
-from .errors import ExitCode
-from .options import (
+from pytask.cli.apps import load_app
+from pytask.cli.errors import ExitCode
+from pytask.cli.options import (
     NAMING,
     TUNING,
     app_option,
@@ -24,6 +22,7 @@ from .options import (
     redis_option,
     setting_options,
 )
+from pytask.exceptions import ConfigurationError
 
 if TYPE_CHECKING:
     from pytask.pytask import PyTask
@@ -91,7 +90,7 @@ def worker(
     # A SIGUSR1 that comes before the worker listens to it must not end the process.
     signal.signal(signal.SIGUSR1, signal.SIG_IGN)
     if supervised is not None:
-        from .processes import watch_lifeline
+        from pytask.cli.processes import watch_lifeline
 
         watch_lifeline(supervised)
     found = load_app(app)
@@ -162,9 +161,8 @@ def add_bundled_tasks(
 
 
 def _supervise(arguments: list[str], processes: int, redis: str | None) -> int:
+    from pytask.cli.processes import Processes
     from pytask.connection import connect
-
-    from .processes import Processes
 
     is_installed_script = not sys.argv[0].endswith("__main__.py")
     program = [sys.argv[0]] if is_installed_script else ["-m", "pytask"]

@@ -6,10 +6,10 @@ arguments, runs one script per partition, and turns the reply into records and r
 
 from __future__ import annotations
 
-from .ownership import Ownership
-from .reading import Reading
-from .requests import Requests
-from .upkeep import Upkeep
+from pytask.store.ownership import Ownership
+from pytask.store.reading import Reading
+from pytask.store.requests import Requests
+from pytask.store.upkeep import Upkeep
 
 
 class Store(Requests, Ownership, Upkeep, Reading):

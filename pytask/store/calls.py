@@ -6,12 +6,12 @@ import copy
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any, Protocol, TypeVar
 
-from ..connection.retry import Patience, retrying
-from ..keys import Keys, PartitionKeys
-from ..records import to_text
-from ..scripts import load
-from ..settings import Settings
-from ..states import Code
+from pytask.connection.retry import Patience, retrying
+from pytask.keys import Keys, PartitionKeys
+from pytask.records import to_text
+from pytask.scripts import load
+from pytask.settings import Settings
+from pytask.states import Code
 
 T = TypeVar("T")
 Argument = str | bytes | int | float

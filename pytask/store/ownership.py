@@ -9,10 +9,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from ..exceptions import LeaseLost
-from ..records import Beat, Claimed, ClaimReply, Outcome, Rejected, to_text
-from ..states import Code, State
-from .calls import MAX_BATCH, Argument, Calls, chunks, codes
+from pytask.exceptions import LeaseLost
+from pytask.records import Beat, Claimed, ClaimReply, Outcome, Rejected, to_text
+from pytask.states import Code, State
+from pytask.store.calls import MAX_BATCH, Argument, Calls, chunks, codes
 
 
 class Ownership(Calls):

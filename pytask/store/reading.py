@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
-from ..keys import DEFAULT_QUEUE
-from ..records import to_text
-from .calls import Calls, fields
+from pytask.keys import DEFAULT_QUEUE
+from pytask.records import to_text
+from pytask.store.calls import Calls, fields
 
 #: Members per round-trip when a whole structure is read.
 PAGE = 1_000

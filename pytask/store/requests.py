@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
 
-from ..keys import DEFAULT_QUEUE
-from ..records import NewTask, new_request_id, to_json
-from ..states import Code, State
-from .calls import Argument, Calls, chunks, codes
+from pytask.keys import DEFAULT_QUEUE
+from pytask.records import NewTask, new_request_id, to_json
+from pytask.states import Code, State
+from pytask.store.calls import Argument, Calls, chunks, codes
 
 #: Tasks per call of ``enqueue``: long enough to hide the round-trip, short enough (about 2 ms of
 #: Redis) not to delay others.

@@ -9,10 +9,10 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from typing import NamedTuple
 
-from ..exceptions import PartitionMismatch
-from ..records import Ended, Promoted, Reaped, WorkerInfo, to_text
-from ..states import Code
-from .calls import MAX_BATCH, Argument, Calls, codes, fields
+from pytask.exceptions import PartitionMismatch
+from pytask.records import Ended, Promoted, Reaped, WorkerInfo, to_text
+from pytask.states import Code
+from pytask.store.calls import MAX_BATCH, Argument, Calls, codes, fields
 
 
 class Reaping(NamedTuple):

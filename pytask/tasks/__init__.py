@@ -1,6 +1,6 @@
 """The bundled tasks. They use the public API only; anybody could have written them."""
 
-from .cleanup import Cleanup
-from .monitor import Monitor
+from pytask.tasks.cleanup import Cleanup
+from pytask.tasks.monitor import Monitor
 
 __all__ = ["Cleanup", "Monitor"]

@@ -18,11 +18,11 @@ import gevent
 from gevent.event import Event
 from greenlet import greenlet
 
-from ..exceptions import ConfigurationError, RedisError
-from ..records import Ended
-from ..settings import Settings
-from ..store import Store
-from ..task import Task
+from pytask.exceptions import ConfigurationError, RedisError
+from pytask.records import Ended
+from pytask.settings import Settings
+from pytask.store import Store
+from pytask.task import Task
 
 logger = logging.getLogger("pytask.cleanup")
 

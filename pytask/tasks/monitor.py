@@ -16,12 +16,12 @@ import time
 from collections.abc import Iterator
 from typing import ClassVar
 
-from ..exceptions import InvalidTask, RedisError
-from ..records import WorkerInfo
-from ..settings import Settings
-from ..states import Code
-from ..store import Store
-from ..task import Task
+from pytask.exceptions import InvalidTask, RedisError
+from pytask.records import WorkerInfo
+from pytask.settings import Settings
+from pytask.states import Code
+from pytask.store import Store
+from pytask.task import Task
 
 logger = logging.getLogger("pytask.monitor")
 
