@@ -53,6 +53,8 @@ class Track:
         old_mark = self.fields.get("end_entry") == "1"
         if entry["s"] == "adopt":
             self.adopted += (entry.get("q") or {}).get("n", 0)
+            # Not counted as a second one where there was none: that was an orphan indeed.
+            self.held_ends += (entry.get("q") or {}).get("e", 0) * (self.places["e"] > 0)
         if entry["f"] in ENDED and entry["t"] == "WAIT" and self.places["e"]:
             self.held_ends += 1
         for name in entry.get("b") or {}:

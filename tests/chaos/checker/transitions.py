@@ -59,6 +59,7 @@ def check_transitions(evidence: Evidence, numbers: Counter[str]) -> Iterator[Vio
     """Yield what is wrong with the transitions of all tasks, in the order of each."""
     tracks: dict[str, Track] = {}
     tokens: dict[str, str] = {}
+    started = {(one["id"], one["token"]) for one in evidence.history if one["ev"] == "start"}
     for entry in evidence.audit:
         task_id = entry["i"]
         track = tracks.get(task_id)
@@ -66,7 +67,7 @@ def check_transitions(evidence: Evidence, numbers: Counter[str]) -> Iterator[Vio
             track = tracks[task_id] = Track(task_id, task_id in evidence.hand)
         for rule, text in _check_entry(entry, track, evidence):
             yield Violation(rule, task_id, text)
-        for rule, text in _check_tokens(entry, tokens, track, numbers):
+        for rule, text in _check_tokens(entry, tokens, track, numbers, started):
             yield Violation(rule, task_id, text)
         track.apply(entry)
         for rule, text in _check_after(entry, track):
@@ -115,12 +116,21 @@ def _is_edge(entry: Entry) -> bool:
 
 
 def _check_tokens(
-    entry: Entry, tokens: dict[str, str], track: Track, numbers: Counter[str]
+    entry: Entry,
+    tokens: dict[str, str],
+    track: Track,
+    numbers: Counter[str],
+    started: set[tuple[str, str]],
 ) -> Iterator[tuple[str, str]]:
     if entry["t"] == "RUNNING" and entry.get("R") != entry.get("r"):
         token = entry.get("R") or ""
-        if not token or token in tokens:
-            yield "I4", f"{entry['s']} issued token {token!r}, used before for {tokens.get(token)}"
+        before = tokens.get(token)
+        if before is not None and (before, token) not in started and started:
+            # A claim without an answer was repeated after a Monitor had buried its worker, and the
+            # memory of it: the run of the first token never began.
+            numbers["tokens_reissued_unused"] += 1
+        elif before is not None or not token:
+            yield "I4", f"{entry['s']} issued token {token!r}, used before for {before}"
         tokens[token] = track.task_id
     if entry["s"] in ("enqueue", "restart") and entry["t"] == "WAIT":
         request = (entry.get("a") or {}).get("eid") or (entry.get("k") or {}).get("eid", "")
