@@ -1,0 +1,1 @@
+"""Hostile input, least privileges and TLS."""
