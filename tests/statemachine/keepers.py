@@ -1,0 +1,212 @@
+"""Rules: Monitor, Cleanup and the small services, and the time that passes for them."""
+
+from __future__ import annotations
+
+import time
+
+from hypothesis import strategies as st
+from hypothesis.stateful import precondition, rule
+
+from pytask.exceptions import RedisUnavailable
+from pytask.states import Code
+
+from .base import TASK_TIMEOUT, WORKER_TIMEOUT, Base, fates, picks
+from .faults import FINE, Fate
+from .invariants import BY_HAND, entries_of
+from .owners import workers
+from .site import MAX_REAPS, WORKERS
+
+
+class Keepers(Base):
+    @precondition(lambda self: any(model.leases for model in self.models))
+    @rule(pick=picks, age=st.sampled_from((300.0, 3000.0, 3000.0, -3600.0)))
+    def time_passes_for_a_lease(self, pick: int, age: float) -> None:
+        """Make the last heartbeat of a run an old one, or one of the future: the clock went back."""
+        at = next(n for n, model in enumerate(self.models) if model.leases)
+        model = self.models[at]
+        task_id = sorted(model.leases)[pick % len(model.leases)]
+        record = model.records.get(task_id, {})
+        if record.get("state") != "RUNNING":
+            return
+        self.begin(BY_HAND)
+        names = self.site.names(self.site.partitions[at])
+        instant = round(time.time() - age, 3)
+        self.site.call("ZADD", names.leases, instant, task_id)
+        self.site.call("HSET", names.record(task_id), "last_update", f"{instant:.3f}")
+        model.leases[task_id] = record["last_update"] = instant
+
+    @precondition(lambda self: self.some_have(lambda m: m.leases))
+    @rule(
+        pick=picks,
+        dead=st.sampled_from(((), ("w1",), WORKERS)),
+        limit=st.sampled_from((1, 200)),
+        fate=fates,
+    )
+    def reap(self, pick: int, dead: tuple[str, ...], limit: int, fate: Fate) -> None:
+        self.begin("reap")
+        at = self.partition_with(pick, lambda m: m.leases)
+        partition, model = self.site.partitions[at], self.models[at]
+        timeouts = (TASK_TIMEOUT, WORKER_TIMEOUT)
+
+        def in_model() -> tuple[int, list[tuple[str, Code]]]:
+            now = time.time()
+            bound = now - (WORKER_TIMEOUT if dead else TASK_TIMEOUT)
+            # Those a heartbeat of this very step has touched are fresh.
+            old = {one: at for one, at in model.leases.items() if isinstance(at, float)}
+            oldest = sorted(old, key=lambda one: (old[one], one))
+            stale = [one for one in oldest if old[one] < bound][:limit]
+            return len(stale), model.reap(stale, now, timeouts, set(dead), MAX_REAPS)
+
+        self.repeatedly(
+            fate,
+            lambda store: _plain(
+                store.reap(
+                    partition,
+                    task_timeout=TASK_TIMEOUT,
+                    worker_timeout=WORKER_TIMEOUT,
+                    dead_workers=dead,
+                    limit=limit,
+                )
+            ),
+            in_model,
+        )
+
+    @precondition(lambda self: any(model.delayed for model in self.models))
+    @rule(pick=picks)
+    def a_delay_is_over(self, pick: int) -> None:
+        at = next(n for n, model in enumerate(self.models) if model.delayed)
+        model = self.models[at]
+        task_id = sorted(model.delayed)[pick % len(model.delayed)]
+        self.begin(BY_HAND)
+        self.site.call("ZADD", self.site.names(self.site.partitions[at]).delayed, 1, task_id)
+        model.delayed[task_id] = 1.0
+
+    @precondition(lambda self: self.some_have(lambda m: m.delayed))
+    @rule(pick=picks, limit=st.sampled_from((1, 500)), fate=fates)
+    def promote(self, pick: int, limit: int, fate: Fate) -> None:
+        self.begin("promote")
+        at = self.partition_with(pick, lambda m: m.delayed)
+        partition, model = self.site.partitions[at], self.models[at]
+
+        def in_model() -> int:
+            due = sorted(one for one, when in model.delayed.items() if when == 1.0)
+            return model.promote(due[:limit])
+
+        self.repeatedly(fate, lambda store: store.promote(partition, limit).moved, in_model)
+
+    @precondition(lambda self: self.some_have(lambda m: m.end or any(m.end_claims.values())))
+    @rule(pick=picks, worker=workers, limit=st.integers(1, 4), fate=fates)
+    def take_ended(self, pick: int, worker: str, limit: int, fate: Fate) -> None:
+        at = self.partition_with(pick, lambda m: m.end or any(m.end_claims.values()))
+        self.take(at, worker, limit, fate)
+
+    @precondition(lambda self: self.some_have(lambda m: m.end))
+    @rule(pick=picks, worker=workers, fate=fates)
+    def pop_ended(self, pick: int, worker: str, fate: Fate) -> None:
+        """Let the blocking pop of a Cleanup move an ID, and perhaps never say so."""
+        at = self.partition_with(pick, lambda m: m.end)
+        self.begin("pop_ended")
+        partition, model, link = self.site.partitions[at], self.models[at], self.site.link
+        link.expect(fate)
+        try:
+            assert self.site.store.wait_for_ended(partition, worker, 1.0)
+        except RedisUnavailable:
+            assert fate.faults
+        if link.executed:
+            model.end_claim(worker).insert(0, model.end.pop())
+
+    @precondition(lambda self: self.held)
+    @rule(pick=picks, keep=st.booleans(), fate=fates)
+    def acknowledge(self, pick: int, keep: bool, fate: Fate) -> None:
+        """Confirm an end that was taken, perhaps long ago and confirmed by somebody else."""
+        self.begin("acknowledge")
+        at, worker, ended, done = self.held[-1 - pick % len(self.held)]
+        partition, model = self.site.partitions[at], self.models[at]
+        self.repeatedly(
+            fate,
+            lambda store: store.acknowledge_ended(partition, worker, [ended], keep_failed=keep),
+            lambda: model.acknowledge(worker, [(ended.task_id, done)], keep),
+        )
+
+    @precondition(lambda self: self.held)
+    @rule(pick=picks, fate=fates)
+    def return_ended(self, pick: int, fate: Fate) -> None:
+        self.begin("return_ended")
+        at, worker, ended, _ = self.held[-1 - pick % len(self.held)]
+        partition, model = self.site.partitions[at], self.models[at]
+        self.repeatedly(
+            fate,
+            lambda store: store.return_ended(partition, worker, [ended.task_id]),
+            lambda: model.return_ended(worker, [ended.task_id]),
+        )
+
+    @precondition(lambda self: self.some_have(lambda m: m.failed))
+    @rule(pick=picks, age=st.booleans(), fate=fates)
+    def forget_failed(self, pick: int, age: bool, fate: Fate) -> None:
+        """Let Cleanup forget what was kept for long; of what is kept let one grow old before."""
+        at = self.partition_with(pick, lambda m: m.failed)
+        partition, model = self.site.partitions[at], self.models[at]
+        if age and model.failed:
+            self.begin(BY_HAND)
+            task_id = sorted(model.failed)[pick % len(model.failed)]
+            self.site.call("ZADD", self.site.names(partition).failed, 1, task_id)
+            model.failed[task_id] = 1.0
+            self.redis_holds_what_the_model_says()
+        self.begin("forget_failed")
+        self.repeatedly(
+            fate,
+            lambda store: store.forget_failed(partition, 1000.0),
+            lambda: model.forget_failed(sorted(n for n, at in model.failed.items() if at == 1.0)),
+        )
+
+    @precondition(lambda self: self.some_have(lambda m: m.tasks))
+    @rule(pick=picks, fate=fates)
+    def sweep(self, pick: int, fate: Fate) -> None:
+        self.begin("sweep")
+        at = self.partition_with(pick, lambda m: m.tasks)
+        partition, model = self.site.partitions[at], self.models[at]
+        self.repeatedly(fate, lambda store: set(store.sweep(partition).mended), model.sweep)
+
+    @rule(pick=picks, only_look=st.booleans(), fate=fates)
+    def adopt(self, pick: int, only_look: bool, fate: Fate) -> None:
+        """Suspect a task of being lost; wrongly, while a worker's claim list holds it."""
+        self.begin("adopt")
+        at, task_id = self.place(pick)
+        model = self.models[at]
+        self.repeatedly(
+            fate,
+            lambda store: store.adopt(task_id, only_look),
+            lambda: model.adopt(task_id, only_look),
+        )
+        if not only_look and entries_of(model, task_id) > 1:
+            # The price of a wrong suspicion: an entry too many, which the claim drops.
+            self.meddled.add(task_id)
+            self.released(task_id)
+
+    @rule(worker=workers, deed=st.sampled_from(("beat", "leave", "forget", "fall silent")))
+    def registry(self, worker: str, deed: str) -> None:
+        """Workers come and go; nothing about tasks follows from it by itself."""
+        self.begin("registry")
+        store, keys = self.site.store, self.site.keys
+        self.site.link.expect(FINE)
+        if deed == "beat":
+            store.beat_worker(worker, {"pid": "1"})
+        elif deed == "leave":
+            store.leave_fleet(worker)
+        elif deed == "forget":
+            known = {one.worker: one.alive for one in store.list_workers()}
+            code = store.forget_worker(worker)
+            expected = {True: Code.FRESH, False: Code.OK, None: Code.MISSING}
+            assert code is expected[known.get(worker)]
+        else:
+            self.site.call("ZADD", keys.workers, "XX", 1, worker)
+        alive = {one.worker: one.alive for one in store.list_workers()}
+        if deed != "beat":
+            assert not alive.get(worker) or deed == "forget"
+        else:
+            assert alive[worker]
+
+
+def _plain(round_: object) -> tuple[int, list[tuple[str, Code]]]:
+    examined, reaped = round_  # type: ignore[misc]
+    return examined, [(one.task_id, one.code) for one in reaped]

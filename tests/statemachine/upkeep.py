@@ -1,0 +1,238 @@
+"""The second half of the model: what Monitor, Cleanup and the small services promise."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from pytask.states import Code
+
+from .model import ENDED, FOREIGN, NOW, WAITING, Partition
+
+
+class Model(Partition):
+    """One partition with all verbs."""
+
+    def promote(self, due: Sequence[str]) -> int:
+        """Move the IDs whose time has come, in the order given."""
+        moved = 0
+        for task_id in due:
+            del self.delayed[task_id]
+            record = self.records.get(task_id, {})
+            if record is FOREIGN or "task" not in record or record.get("state", "") not in WAITING:
+                continue
+            self._offer(task_id, record.get("queue", "default"), 0)
+            moved += 1
+        return moved
+
+    def reap(
+        self, stale: Sequence[str], now: float, timeouts: tuple[float, float], dead: set[str],
+        max_reaps: int,
+    ) -> list[tuple[str, Code]]:  # fmt: skip
+        """Take back what is stale; ``stale`` are the IDs whose lease looks old, oldest first."""
+        reaped = []
+        for task_id in stale:
+            code = self._reap(task_id, now, timeouts, dead, max_reaps)
+            if code is not None:
+                reaped.append((task_id, code))
+        return reaped
+
+    def _reap(
+        self, task_id: str, now: float, timeouts: tuple[float, float], dead: set[str],
+        max_reaps: int,
+    ) -> Code | None:  # fmt: skip
+        record = self.records.get(task_id, {})
+        if record is FOREIGN or "state" not in record:
+            self.leases.pop(task_id)
+            self.tasks.discard(task_id)
+            return Code.MISSING
+        if record["state"] != "RUNNING":
+            self.leases.pop(task_id)
+            return Code.WRONG_STATE
+        age = now - record.get("last_update", 0.0)
+        if age <= timeouts[0] and not (record.get("worker") in dead and age > timeouts[1]):
+            return None
+        if record.get("local") == "true":
+            del self.records[task_id]
+            self.leases.pop(task_id)
+            self.tasks.discard(task_id)
+            return Code.REMOVED
+        stopped, token = record.get("control") == "stop", record.get("run", "")
+        self._release(task_id)
+        if stopped:
+            record["state"] = "STOPPED"
+            return Code.OK
+        record["reaps"] = record.get("reaps", 0) + 1
+        if record["reaps"] >= max_reaps:
+            record.update(state="EXCEPTION", output="gave up", done=(token, "reap"))
+            self._to_end(task_id)
+            return Code.DEAD
+        record["state"] = "WAIT"
+        self.tasks.discard(task_id)
+        self.queue(record.get("queue", "default")).append(task_id)
+        return Code.OK
+
+    def give_back(self, worker: str, queues: Sequence[str], forget: bool, keep_ended: bool) -> int:
+        returned = 0
+        held = [] if keep_ended else self.end_claim(worker)
+        to_queue = [one for one in held if one not in self.end]
+        for task_id in held:
+            record = self.records.get(task_id, {})
+            if record is FOREIGN or "state" not in record:
+                continue
+            record.pop("end_claim", None)
+            record["at_end"] = True
+            if task_id in to_queue:
+                self.end.append(task_id)
+                returned += 1
+        if not keep_ended:
+            self.end_claims[worker] = []
+        for queue in queues:
+            popped = self.claim_list(queue, worker)
+            self.queue(queue).extend(popped)
+            returned += len(popped)
+            self.claims[queue, worker] = []
+        if forget:
+            self.memos.pop(worker, None)
+        return returned
+
+    def sweep(self) -> set[tuple[str, str]]:
+        """Mend the task set; returns rule and ID of each."""
+        mended = set()
+        for task_id in sorted(self.tasks):
+            record = self.records.get(task_id)
+            if record is FOREIGN:
+                continue
+            if record is None:
+                mended.add(("no_record", task_id))
+                self.tasks.discard(task_id)
+                self.leases.pop(task_id, None)
+                continue
+            state = record.get("state", "")
+            if state == "RUNNING":
+                if task_id not in self.leases:
+                    mended.add(("no_lease", task_id))
+                    self.leases[task_id] = record["last_update"]
+            elif state in ("WAIT", "RETRY") or (
+                state in ENDED and record.get("cleanup") != "false"
+            ):
+                mended.add(("not_ours", task_id))
+                self.tasks.discard(task_id)
+        return mended
+
+    def adopt(self, task_id: str, only_look: bool) -> Code:
+        if (absent := self._absent(task_id)) is not None:
+            return absent
+        record = self.records[task_id]
+        if "state" not in record:
+            return Code.MISSING
+        state, queue = record["state"], record.get("queue", "default")
+        if task_id in self.tasks:
+            return Code.WRONG_STATE
+        if state in ("WAIT", "RETRY"):
+            if task_id in self.delayed or task_id in self.queue(queue):
+                return Code.WRONG_STATE
+            if not only_look:
+                self._unvoid(task_id, queue)
+                self.queue(queue).append(task_id)
+        elif state in ("RUNNING", "STOPPED") or record.get("cleanup") == "false":
+            if not only_look:
+                self.tasks.add(task_id)
+        else:
+            if "end_claim" in record or task_id in self.failed or task_id in self.end:
+                return Code.WRONG_STATE
+            if not only_look:
+                record["at_end"] = True
+                self.end.insert(0, task_id)
+        return Code.OK
+
+    def take_ended(self, worker: str, limit: int) -> list[str]:
+        held = self.end_claim(worker)
+        again, rest = held[-limit:], held[:-limit]
+        fresh = [self.end.pop() for _ in range(min(limit - len(again), len(self.end)))]
+        taken: list[str] = []
+        kept = list(again)
+        for at, task_id in enumerate([*reversed(again), *fresh]):
+            record = self.records.get(task_id, FOREIGN)
+            is_fit = self.state(task_id) in ENDED and record.get("cleanup") != "false"
+            if is_fit and task_id not in taken:
+                taken.append(task_id)
+                record["end_claim"] = worker
+            elif at < len(again):
+                drop_last(kept, task_id)
+        for task_id in {*again, *fresh}:
+            record = self.records.get(task_id, FOREIGN)
+            if record is not FOREIGN and (task_id in fresh or task_id not in self.end):
+                record.pop("at_end", None)
+        newly = [task_id for task_id in taken if task_id not in again]
+        self.end_claims[worker] = [*reversed(newly), *rest, *kept]
+        return taken
+
+    def acknowledge(
+        self, worker: str, ended: Sequence[tuple[str, object]], keep_failed: bool
+    ) -> list[Code]:
+        """Confirm ends; each is an ID and the ``done`` its record had when it was taken."""
+        codes = []
+        held = self.end_claim(worker)
+        for task_id, done in ended:
+            record = self.records.get(task_id, {})
+            if record is FOREIGN:
+                code = Code.BAD_TYPE
+            elif "state" not in record:
+                code = Code.MISSING
+            elif record.get("done") != done or record["state"] not in ENDED:
+                code = Code.NOT_OWNER
+            else:
+                code = Code.OK
+            codes.append(code)
+            stands_for_another = code is Code.NOT_OWNER and record["state"] in ENDED
+            if not stands_for_another or task_id in self.end:
+                drop_last(held, task_id)
+            if code is Code.NOT_OWNER and not stands_for_another and task_id not in self.end:
+                record.pop("at_end", None)
+            if code is not Code.OK:
+                continue
+            if record.pop("at_end", False):
+                drop_last(self.end, task_id)
+            self.tasks.discard(task_id)
+            if record["state"] == "SUCCESS" or not keep_failed:
+                del self.records[task_id]
+                self.failed.pop(task_id, None)
+            else:
+                record.pop("end_claim", None)
+                self.failed[task_id] = NOW
+        return codes
+
+    def return_ended(self, worker: str, task_ids: Sequence[str]) -> int:
+        returned = 0
+        held = self.end_claim(worker)
+        for task_id in task_ids:
+            if not drop_last(held, task_id):
+                continue
+            record = self.records.get(task_id, {})
+            if (
+                record is FOREIGN
+                or "state" not in record
+                or (record.get("at_end") and task_id in self.end)
+            ):
+                continue
+            record.pop("end_claim", None)
+            record["at_end"] = True
+            self.end.insert(0, task_id)
+            returned += 1
+        return returned
+
+    def forget_failed(self, old: Sequence[str]) -> int:
+        for task_id in old:
+            del self.failed[task_id]
+            if self.state(task_id) in ("ERROR", "EXCEPTION", "REVOKED"):
+                del self.records[task_id]
+        return len(old)
+
+
+def drop_last(entries: list[str], task_id: str) -> bool:
+    """Remove the rightmost entry of an ID; say whether there was one."""
+    for at in range(len(entries) - 1, -1, -1):
+        if entries[at] == task_id:
+            del entries[at]
+            return True
+    return False
