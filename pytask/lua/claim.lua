@@ -76,7 +76,13 @@ end
 local time = now()
 local takes, expired, rejected, aside, unaside = {}, {}, {}, {}, {}
 local records, unqueued, decided = {}, {}, {}
-local scanned, set_aside = 0, 0
+local scanned, set_aside, bytes = 0, 0, 0
+-- A reply of large data is cut short rather than stop Redis, and the worker, for seconds.
+local most_bytes = 8000000
+
+local function may_take()
+  return #takes < limit and bytes < most_bytes
+end
 
 local function reject(id, reason)
   table.insert(rejected, id)
@@ -130,6 +136,7 @@ local function decide(id, queue, missing_key, first_seen)
     reject(id, 'expired')
   else
     table.insert(takes, {id, record})
+    bytes = bytes + #(record[3] or '')
   end
   if first_seen then table.insert(unaside, {missing_key, id}) end
 end
@@ -137,13 +144,17 @@ end
 local trims, more = {}, 0
 local function scan_list(list, queue, missing_key)
   local examined, all = 0, false
-  while not all and #takes < limit and scanned < scan_bound do
+  while not all and may_take() and scanned < scan_bound do
     local room = math.min(limit - #takes, scan_bound - scanned)
     local ids = redis.call('LRANGE', list, -(examined + room), -(examined + 1))
-    for i = #ids, 1, -1 do decide(ids[i], queue, missing_key, nil) end
-    examined = examined + #ids
-    scanned = scanned + #ids
-    all = #ids < room
+    local at = #ids
+    while at > 0 and bytes < most_bytes do
+      decide(ids[at], queue, missing_key, nil)
+      at = at - 1
+    end
+    examined = examined + #ids - at
+    scanned = scanned + #ids - at
+    all = #ids < room and at == 0
   end
   if examined > 0 then table.insert(trims, {list, examined}) end
   if not all and #takes < limit then more = 1 end
@@ -154,7 +165,7 @@ for i = 5, #KEYS, 3 do
   scan_list(own, queue, missing)
   local waiting = redis.call('ZRANGE', missing, 0, 99, 'WITHSCORES')
   for j = 1, #waiting, 2 do
-    if #takes < limit then decide(waiting[j], queue, missing, tonumber(waiting[j + 1])) end
+    if may_take() then decide(waiting[j], queue, missing, tonumber(waiting[j + 1])) end
   end
   scan_list(KEYS[i], queue, missing)
 end

@@ -338,3 +338,16 @@ def test_an_old_token_changes_nothing_after_a_new_claim(lab):
     assert [beat.code for beat in beats] == [Code.NOT_OWNER]
     assert lab.snapshot() == before
     assert lab.finish(new) is Code.OK
+
+
+def test_large_data_cut_a_claim_short_and_the_next_one_goes_on(lab):
+    ids = lab.ids(5)
+    for task_id in ids:
+        lab.put(task_id, task="x", data='"' + "x" * 3_000_000 + '"')
+        lab.push(task_id)
+    first = lab.claim(limit=10)
+    assert [run.task_id for run in first.claimed] == ids[:3]
+    assert first.more
+    second = lab.claim(limit=10)
+    assert [run.task_id for run in second.claimed] == ids[3:]
+    assert not second.more
