@@ -56,6 +56,7 @@ class Drill:
         self.hand: set[str] = set()
         self.count = 0
         self.keep = seed % 4 != 0
+        self.two_cleanups = seed % 2 == 0
         self._actions: list[tuple[Callable[[], Any], int]] = [
             (self.enqueue, 14),
             (self.claim, 14),
@@ -246,17 +247,22 @@ class Drill:
         self.store.promote(0, self.rng.choice((1, 500)))
 
     def take_ended(self) -> None:
-        """Do as a Cleanup does: deal with what was taken before waiting for more."""
+        """Do as a Cleanup does: deal with what was taken before waiting for more.
+
+        Unless two of them run in one worker, which happens when one was lost and started again.
+        """
         worker = self.rng.choice(WORKERS)
-        if not self.taken[worker] and self.rng.random() < 0.4:
+        if (self.two_cleanups or not self.taken[worker]) and self.rng.random() < 0.4:
             target = self.names.end_claim(worker)
             self.link.execute("LMOVE", self.names.end_queue, target, "RIGHT", "LEFT")
-        if not self.taken[worker]:
+        if self.two_cleanups or not self.taken[worker]:
             self.taken[worker] = self.store.take_ended(0, worker, self.rng.choice((1, 3, 10)))
 
     def acknowledge(self) -> None:
         worker = self.rng.choice(WORKERS)
-        ended, self.taken[worker] = self.taken[worker], []
+        ended = self.taken[worker]
+        if not self.two_cleanups or self.rng.random() < 0.7:
+            self.taken[worker] = []
         failed = [item for item in ended if self.rng.random() < 0.3]
         handled = [item for item in ended if item not in failed]
         self.store.acknowledge_ended(0, worker, handled, keep_failed=self.keep)

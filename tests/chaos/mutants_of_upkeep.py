@@ -156,7 +156,7 @@ UPKEEP_MUTANTS: list[Row] = [
         "take_ended",
         "cleanup=false",
         "take_ended.lua",
-        "  if record[2] == '1' and record[3] == 'false' then return false end\n",
+        "  if record[3] == 'false' then return false end\n",
         "",
     ),
     (
@@ -177,16 +177,36 @@ UPKEEP_MUTANTS: list[Row] = [
         "acknowledge_ended",
         "done_run is not compared",
         "acknowledge_ended.lua",
-        "  elseif (record[2] or '') ~= ARGV[2 * i + 1] or record[1] == 'WAIT'",
-        "  elseif record[1] == 'WAIT'",
+        "(record[2] or '') == ARGV[2 * i + 1] and ended[record[1]] then",
+        "ended[record[1]] then",
     ),
     (
         "acknowledge_ended",
         "state is not looked at",
         "acknowledge_ended.lua",
-        " or record[1] == 'WAIT' or record[1] == 'RUNNING' or\n"
-        "      record[1] == 'RETRY' or record[1] == 'STOPPED' then\n",
-        " then\n",
+        "(record[2] or '') == ARGV[2 * i + 1] and ended[record[1]] then",
+        "(record[2] or '') == ARGV[2 * i + 1] then",
+    ),
+    (
+        "acknowledge_ended",
+        "drops the entry that stands for a later end",
+        "acknowledge_ended.lua",
+        "    keeps[i] = ended[record[1]] and not queued\n",
+        "",
+    ),
+    (
+        "acknowledge_ended",
+        "mark without an entry stays",
+        "acknowledge_ended.lua",
+        "  if unmarks[i] then redis.call('HDEL', KEYS[4 + i], 'end_entry') end\n",
+        "",
+    ),
+    (
+        "acknowledge_ended",
+        "entry that was returned stays",
+        "acknowledge_ended.lua",
+        "  if requeued[i] then\n",
+        "  if false then\n",
     ),
     (
         "acknowledge_ended",
@@ -199,7 +219,7 @@ UPKEEP_MUTANTS: list[Row] = [
         "acknowledge_ended",
         "claim list is not emptied",
         "acknowledge_ended.lua",
-        "  redis.call('LREM', KEYS[1], -1, id)\n",
+        "  if not keeps[i] then redis.call('LREM', KEYS[1], -1, id) end\n",
         "",
     ),
     (
@@ -213,8 +233,8 @@ UPKEEP_MUTANTS: list[Row] = [
         "return_ended",
         "end entry is doubled",
         "return_ended.lua",
-        "record[1] and record[2] ~= '1'",
-        "record[1]",
+        "    not (record[2] == '1' and redis.call('LPOS', KEYS[1], ARGV[i]))\n",
+        "    true\n",
     ),
     # give_back
     (

@@ -123,3 +123,43 @@ def test_foreign_values_under_our_keys_change_nothing(lab):
     names = lab.names
     keys = {names.end_claim("w"): b"list", names.tasks: b"set", names.failed: b"zset"}
     lab.check_wrong_types(lambda: acknowledge(lab, ended), keys)
+
+
+def popped_again(lab, state=State.SUCCESS):
+    """An end that was taken, returned, and popped by another Cleanup of the same worker."""
+    task_id = lab.ended(state)
+    ended = take(lab)
+    lab.store.return_ended(lab.partition, "w", [task_id])
+    assert lab.store.wait_for_ended(lab.partition, "w", 1)
+    return task_id, ended
+
+
+def test_an_entry_that_stands_for_a_later_end_is_kept(lab):
+    task_id, ended = popped_again(lab)
+    lab.store.restart(task_id)
+    lab.finish(lab.claim().claimed[0])
+
+    assert acknowledge(lab, ended) == [Code.NOT_OWNER]
+
+    assert [one.task_id for one in take(lab)] == [task_id]
+
+
+def test_the_end_of_a_task_that_runs_again_finds_its_way_without_the_old_entry(lab):
+    task_id, ended = popped_again(lab)
+    lab.store.restart(task_id)
+
+    assert acknowledge(lab, ended) == [Code.NOT_OWNER]
+    lab.finish(lab.claim().claimed[0])
+
+    assert lab.end_queue() == [task_id]
+
+
+def test_an_end_that_was_returned_before_it_was_acknowledged_is_not_seen_again(lab):
+    task_id = lab.ended(State.ERROR)
+    ended = take(lab)
+    lab.store.return_ended(lab.partition, "w", [task_id])
+
+    assert acknowledge(lab, ended) == [Code.OK]
+
+    assert lab.end_queue() == []
+    assert "end_entry" not in lab.record(task_id)
