@@ -69,6 +69,19 @@ def load(name: str) -> Script:
     return Script.parse(name, _read(f"{name}.lua"))
 
 
+def load_all() -> None:
+    """Read all scripts now.
+
+    A process that runs for long must not depend on the files later: it may have no descriptor
+    left to open them, or they may be those of another version by then.
+
+    Raises:
+        ScriptError: One is damaged.
+    """
+    for name in list_names():
+        load(name)
+
+
 def list_names() -> list[str]:
     """Return the names of all scripts."""
     return sorted(

@@ -32,6 +32,7 @@ import gevent
 from gevent.event import Event
 
 from pytask.exceptions import RedisError, RedisUnavailable
+from pytask.scripts import load_all
 from pytask.worker.finisher import total_held
 from pytask.worker.parts import Parts
 from pytask.worker.runs import DONE, REQUEUE
@@ -75,6 +76,7 @@ class Supervisor:
             PartitionMismatch: The data in Redis were written with another number of partitions.
             RedisRejected: The credentials or permissions do not suffice.
         """
+        load_all()
         if not self._wait_for_redis():
             return True
         # Beside the start, because a signal must be able to interrupt that.

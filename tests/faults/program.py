@@ -94,6 +94,7 @@ def main() -> None:
         level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s"
     )
     limit_resources()
+    signal.signal(signal.SIGHUP, signal.SIG_DFL)  # tests may run under nohup
     if point := os.environ.get("CRASH_AT"):
         crash_at(point)
     tell("ready", worker=app.worker_id)
