@@ -169,7 +169,7 @@ class PyTask:
             self._local_tasks.append((task_name, data))
 
     def run(self, task_map: Mapping[str, type[Any]] | None = None) -> None:
-        """Work until SIGINT, SIGTERM or :meth:`stop`.
+        """Work until SIGINT, SIGTERM, SIGHUP or :meth:`stop`.
 
         Running tasks then get ``drain_timeout`` seconds to end by themselves; the others are
         stopped and go back to their queues. A second signal skips the wait. SIGUSR1 prints the

@@ -23,13 +23,13 @@ from gevent.event import Event
 from gevent.pool import Group
 
 from pytask.cli.errors import ExitCode
+from pytask.worker.signals import ending_signals
 
 logger = logging.getLogger("pytask.processes")
 
-FORWARDED = (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1)
-_ENDING = (signal.SIGINT, signal.SIGTERM)
+_ENDING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 #: How a process ends that gets one of these before it has begun to work.
-_ENDED_BY_REQUEST = (-signal.SIGINT, -signal.SIGTERM, ExitCode.INTERRUPTED)
+_ENDED_BY_REQUEST = (*(-number for number in _ENDING), ExitCode.INTERRUPTED)
 
 
 class Processes:
@@ -61,12 +61,15 @@ class Processes:
         self._codes: list[int] = []
 
     def run(self) -> int:
-        """Keep the processes alive until SIGINT or SIGTERM, and return an exit code.
+        """Keep the processes alive until SIGINT, SIGTERM or SIGHUP, and return an exit code.
 
         Returns:
             0 if all ended well, 2 if the command line or the app is wrong, 1 otherwise.
         """
-        watchers = [gevent.signal_handler(number, self.forward, number) for number in FORWARDED]
+        watchers = [
+            gevent.signal_handler(number, self.forward, number)
+            for number in (*ending_signals(), signal.SIGUSR1)
+        ]
         lifeline, held = os.pipe()
         keepers = Group()
         try:
@@ -83,7 +86,7 @@ class Processes:
         return ExitCode.OK if not any(self._codes) else ExitCode.PARTLY
 
     def forward(self, number: signal.Signals) -> None:
-        """Pass a signal on to all processes; SIGINT and SIGTERM also end the restarts."""
+        """Pass a signal on to all processes; all but SIGUSR1 also end the restarts."""
         if number in _ENDING and not self._stopping.is_set():
             logger.info(
                 "%s: passed on to %s worker processes; the supervisor ends with the last of them",

@@ -76,7 +76,7 @@ def worker(
     supervised: int | None,
     **arguments: Any,
 ) -> int:
-    """Run tasks until SIGINT or SIGTERM.
+    """Run tasks until SIGINT, SIGTERM or SIGHUP.
 
     The signal stops the claiming of tasks; what runs gets --drain-timeout seconds to end, is then
     stopped and goes back to its queue. A second signal does that at once. SIGUSR1 writes the stacks

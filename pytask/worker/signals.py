@@ -15,14 +15,22 @@ from gevent.util import print_run_info
 logger = logging.getLogger(__name__)
 
 
+def ending_signals() -> list[signal.Signals]:
+    """Return the signals that ask for the end; not SIGHUP under ``nohup``, which has it ignored."""
+    numbers = [signal.SIGINT, signal.SIGTERM]
+    if signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:
+        numbers.append(signal.SIGHUP)
+    return numbers
+
+
 class SignalHandlers:
-    """SIGINT and SIGTERM ask for the end, SIGUSR1 for the stacks of all greenlets.
+    """SIGINT, SIGTERM and SIGHUP ask for the end, SIGUSR1 for the stacks of all greenlets.
 
     A context manager; the handlers that were there before come back at the end. Signals reach the
     main thread of a process only, so anywhere else this does nothing.
 
     Args:
-        on_stop: Called in a greenlet at each SIGINT and SIGTERM, with the name of the signal.
+        on_stop: Called in a greenlet at each of the first three, with the name of the signal.
     """
 
     def __init__(self, on_stop: Callable[[str], None]) -> None:
@@ -33,7 +41,7 @@ class SignalHandlers:
     def __enter__(self) -> None:
         if threading.current_thread() is not threading.main_thread():
             return
-        for number in (signal.SIGINT, signal.SIGTERM):
+        for number in ending_signals():
             name = signal.Signals(number).name
             self._watch(number, self._on_stop, name)
         self._watch(signal.SIGUSR1, print_stacks)
@@ -59,6 +67,6 @@ def print_stacks() -> None:
 
 def restore_default_signals() -> None:
     """Let signals end this process again; for a forked child, which is no worker."""
-    for number in (signal.SIGTERM, signal.SIGUSR1):
+    for number in (*ending_signals(), signal.SIGUSR1):
         signal.signal(number, signal.SIG_DFL)
     signal.signal(signal.SIGINT, signal.default_int_handler)
