@@ -20,7 +20,7 @@ def parse(words: list[str]) -> argparse.Namespace:
     parser.add_argument("--server", default="redis", choices=["redis", "valkey"])
     parser.add_argument("--pause", type=float, default=0.6, help="mean seconds between two faults")
     parser.add_argument("--workers", type=int, default=4)
-    parser.add_argument("--producers", type=int, default=2)
+    parser.add_argument("--producers", type=int, default=3)
     parser.add_argument("--rate", type=float, default=250.0, help="tasks per second and producer")
     parser.add_argument("--only", action="append", default=[], help="a fault; may be repeated")
     parser.add_argument("--keep", default="", help="directory to keep a summary of the run in")

@@ -287,11 +287,7 @@ def poison(size: int) -> Row:
         evidence = stage.evidence()
         starts = [event["id"] for event in evidence.history if event["ev"] == "start"]
         reaped = {one: starts.count(one) for one in bad}
-        done = {
-            entry["i"]
-            for entry in evidence.audit
-            if entry["t"] == "SUCCESS" and entry["s"] == "finish"
-        }
+        done = {entry["i"] for entry in evidence.audit if entry["t"] == "SUCCESS"}
     return row(
         "a task that kills its worker: workers it costs (max_reaps=4); good tasks that end beside",
         f"{max(reaped.values())}; {len(done & set(good))} of {len(good)}",

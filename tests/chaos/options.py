@@ -51,7 +51,7 @@ class Options:
     server: str = "redis"
     pause: float = 0.6
     workers: int = 4
-    producers: int = 2
+    producers: int = 3
     rate: float = 250.0
     only: list[str] = field(default_factory=list)
     settings: dict[str, Any] = field(default_factory=lambda: dict(FAST))

@@ -54,7 +54,7 @@ class Producer:
         due = time.monotonic()
         look_at = 0.0
         while not self.stopping:
-            batch = self.rng.choice((1, 1, 5, 20, 60))
+            batch = self.rng.choice((1, 5, 20, 60, 60))
             self.enqueue([self.new_task() for _ in range(batch)])
             due = max(due + batch / self.rate, time.monotonic() - 2)
             gevent.sleep(max(0.0, due - time.monotonic()))

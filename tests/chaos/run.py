@@ -136,7 +136,7 @@ class Run:
                 "places": [target.place(zone) for zone in zones],
                 "client_place": len(zones) - 1,
                 "rate": options.rate,
-                "backlog": 800,
+                "backlog": 1500,
                 "services": 24,
                 "control_pause": 0.1,
             },
@@ -168,15 +168,15 @@ class Run:
 
     def _inject(self, planned: Planned, tries: int = 0) -> None:
         fault = FAULTS[planned.name]
-        if fault.exclusive and "servers" in self.scene.busy:
+        seconds = None
+        if not (fault.exclusive and "servers" in self.scene.busy):
+            seconds = fault.inject(self.scene, random.Random(f"{planned.key}:{tries}"))
+        if seconds is None:
+            # Another fault is in its way, or nothing is there that it could be done to.
             if tries < 40:
                 self.timeline.after(0.25, lambda: self._inject(planned, tries + 1))
             else:
                 self.skipped[planned.name] += 1
-            return
-        seconds = fault.inject(self.scene, random.Random(planned.key))
-        if seconds is None:
-            self.skipped[planned.name] += 1
             return
         self.faults[planned.name] += 1
         self.record("fault", name=planned.name, area=fault.area, seconds=seconds, key=planned.key)

@@ -20,7 +20,7 @@ class Planned:
 def plan(seed: int, topology: str, seconds: float, pause: float, only: list[str]) -> list[Planned]:
     """Return the faults of a run.
 
-    Every kind comes at least once before any comes by chance.
+    Every kind comes once before any comes by chance; in a long run, several times.
 
     Args:
         seed: Of the run.
@@ -36,7 +36,8 @@ def plan(seed: int, topology: str, seconds: float, pause: float, only: list[str]
         if topology in fault.topologies and (not only or fault.name in only)
     ]
     names, weights = [fault.name for fault in kinds], [fault.weight for fault in kinds]
-    pending = rng.sample(names, len(names))
+    rounds = max(1, min(6, int(seconds / pause / len(names) / 3)))
+    pending = [name for _ in range(rounds) for name in rng.sample(names, len(names))]
     planned: list[Planned] = []
     at = 1.0
     while at < seconds:
