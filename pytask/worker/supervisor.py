@@ -26,11 +26,13 @@ import random
 import time
 import weakref
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import gevent
 from gevent.event import Event
 
+from pytask.connection.retry import Patience, retrying
 from pytask.exceptions import RedisError, RedisUnavailable
 from pytask.scripts import load_all
 from pytask.worker.finisher import total_held
@@ -231,12 +233,18 @@ class Supervisor:
         try:
             with gevent.Timeout(self._patience()):
                 for claimer in self.parts.claimers:
-                    claimer.settle()
-                    claimer.give_back(forget=forget)
+                    # The second time is the last chance, and a single lost reply shall not end it.
+                    self._insist(claimer.settle, forget)
+                    self._insist(partial(claimer.give_back, forget=forget), forget)
         except (RedisError, gevent.Timeout) as error:
             logger.debug("claim lists were not emptied: %s", error)
             return False
         return True
+
+    def _insist(self, call: Callable[[], object], insistent: bool = True) -> None:
+        """Repeat a call until Redis answers, within our patience, and not when in a hurry."""
+        patience = Patience(self._patience() if insistent else 0)
+        retrying(call, patience, self._in_a_hurry.is_set)
 
     def _is_quiet(self) -> bool:
         return len(self.parts.table) == total_held(self.parts.finishers)
@@ -263,7 +271,8 @@ class Supervisor:
         empty = self._give_back(forget=True)
         try:
             with gevent.Timeout(self._patience()):
-                self.parts.store.patient(0).leave_fleet(self.parts.worker)
+                store = self.parts.store.patient(0)
+                self._insist(partial(store.leave_fleet, self.parts.worker))
         except (RedisError, gevent.Timeout) as error:
             logger.warning(
                 "worker %s ends without having left the registry (%s); it counts as dead in "

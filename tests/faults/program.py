@@ -4,17 +4,24 @@ It knows the tasks of :mod:`tests.acceptance.program` and :mod:`tests.faults.tas
 may carry data: ``pytask/monitor={"task_timeout": 3}``. From the environment:
 
 * ``CRASH_AT`` (``after_move``, ``after_claim``, ``before_finish``): kill ourselves there,
+* ``NETWORK``: the network namespace to live in,
 * ``LIMIT_FILES``, ``LIMIT_MEMORY``: descriptors, and bytes of address space beyond those in use.
 """
 
 # ruff: noqa: E402  (patching has to come before the imports below it)
+import os
+
+from tests.faults import netns
+
+if "NETWORK" in os.environ:
+    netns.enter(os.environ["NETWORK"])
+
 from gevent import monkey
 
 monkey.patch_all()
 
 import json
 import logging
-import os
 import resource
 import signal
 import sys
