@@ -290,7 +290,7 @@ def poison(size: int) -> Row:
         done = {entry["i"] for entry in evidence.audit if entry["t"] == "SUCCESS"}
     return row(
         "a task that kills its worker: workers it costs (max_reaps=4); good tasks that end beside",
-        f"{max(reaped.values())}; {len(done & set(good))} of {len(good)}",
+        f"{max(reaped.values())}; {len(done & set(good))} of {len(good)}, the others dead letters",
         "max_reaps; all",
         "without end (Dramatiq PR #383)",
     )

@@ -11,6 +11,7 @@ from types import TracebackType
 from typing import Any, Self
 
 from pytask.exceptions import PyTaskException
+from pytask.records import NewTask, to_json
 
 from . import audit, history
 from .admin import Admin, save
@@ -90,15 +91,11 @@ class Stage:
         raise AssertionError(f"not within {seconds:g} s; see {self.directory}")
 
     def submit(self, kind: str, ids: Iterable[str], seconds: float = 0.0) -> list[str]:
-        """Start tasks of one kind."""
-        names = list(ids)
-        for start in range(0, len(names), 1_000):
-            self.admin.submit(
-                [
-                    {"task": f"chaos/{kind}", "task_id": one, "data": {"seconds": seconds}}
-                    for one in names[start : start + 1_000]
-                ]
-            )
+        """Start tasks of one kind; all of them are there afterwards."""
+        names, data = list(ids), to_json({"seconds": seconds})
+        self.record("enq.invoke", ids=names)
+        self.admin.store.patient(30).enqueue([NewTask(one, f"chaos/{kind}", data) for one in names])
+        self.record("enq.ok", ids=names)
         return names
 
     def states(self, ids: Iterable[str]) -> list[str | None]:
