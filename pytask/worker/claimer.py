@@ -76,6 +76,9 @@ class Claimer(Service):
 
     def run_once(self) -> None:
         """Claim once and start what came; wait if nothing did."""
+        # Also with a request that was not answered: each repeat could get us more, unheard.
+        with self.resting():
+            self._gate.wait()
         if self._pending is None:
             self._reserve()
         self._signal.clear()
@@ -126,8 +129,6 @@ class Claimer(Service):
 
     def _reserve(self) -> None:
         batch = self._settings.claim_batch
-        with self.resting():
-            self._gate.wait()
         reserved = self._slots.reserve_now(batch)
         if not reserved:
             self._starved = True

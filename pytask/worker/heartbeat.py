@@ -224,6 +224,9 @@ class Heartbeat:
             return
         self.asking_since = sent_at
         try:
+            if self._is_unheard(sent_at):
+                store.read_workers(self._settings.worker_timeout)
+                sent_at = time.monotonic()
             store.beat_worker(self._worker, self._details())
         except RedisError as error:
             self.is_failing = True
@@ -239,6 +242,14 @@ class Heartbeat:
         finally:
             self.asking_since = None
 
+    def _is_unheard(self, now: float) -> bool:
+        """Return whether Redis has been silent for so long that nothing may be refreshed unheard.
+
+        Requests may arrive although no answers do. A worker that went on to report itself would
+        seem alive, and keep what it was given and never heard of. So it asks first.
+        """
+        return now - self.acked_at > self._settings.redis_grace
+
     def _note(self, what: str, error: RedisError) -> None:
         text = f"{type(error).__name__}: {error}"
         if isinstance(error, RedisUnavailable) or text == self.trouble:
@@ -249,6 +260,9 @@ class Heartbeat:
         self.trouble = text
 
     def _refresh(self, store: Store, partition: int) -> None:
+        if self._is_unheard(time.monotonic()):
+            self._leases_due[partition] = time.monotonic() + self._settings.beat_interval
+            return
         runs = [
             (run.task_id, run.token) for run in self._table.snapshot() if run.partition == partition
         ]

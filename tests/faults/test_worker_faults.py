@@ -189,7 +189,7 @@ def test_f08_a_worker_paused_for_less_than_its_lease_keeps_its_tasks(
 def test_f09_stop_and_reload_given_to_a_paused_worker_arrive_although_the_messages_are_lost(
     launch: Launch, helpers: Any, raw: Any
 ) -> None:
-    """They come with the first beat after the pause: ``Control.run_once`` and Guard hurry it."""
+    """They are in the records, and come with the next beat: ``BeatReader._apply``."""
     worker = launch()
     to_stop, to_reload = helpers.start_tasks([("sleeper", {})] * 2)
     worker.wait_for_event("started", count=2)
