@@ -5,6 +5,8 @@ decides on the record and the server's clock, so two Monitors that reap the same
 Time: after a stall of Redis, or a pause of the Monitor itself, *every* lease looks old. A Monitor
 therefore reaps only after it has itself seen Redis healthy for long enough that every living worker
 had the chance to send a heartbeat.
+Partitions: each is looked after by itself, so that one whose shard is gone, or of which somebody
+replaced a key, does not keep what dead workers ran in all the others.
 """
 
 from __future__ import annotations
@@ -13,7 +15,7 @@ import logging
 import random
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import ClassVar
 
 from pytask.exceptions import InvalidTask, RedisError
@@ -86,6 +88,8 @@ class Monitor(Task):
         self._sweeps: dict[int, int] = {}
         self._records: Iterator[str] | None = None
         self._suspects: set[str] = set()
+        #: Partitions that could not be looked after, and since when they can be again (monotonic).
+        self._doubts: dict[int, float | None] = {}
 
     def start(self) -> None:
         next_check_at = 0.0
@@ -123,26 +127,42 @@ class Monitor(Task):
         if not silent or self._witness.healthy_for() < 3 * settings.beat_interval:
             return []
         dead = [worker.worker for worker in silent]
-        for partition in self._store.partitions:
-            self._reap(partition, dead)
+        left = self._in_each_partition(lambda partition: self._take_back(partition, silent))
         for worker in silent:
-            self._bury(worker)
+            # A lease may be a little younger than the last beat of its worker, so the worker stays
+            # on the list until all of them are old enough to have been reaped, everywhere.
+            is_settled = worker.silent_for > 2 * settings.worker_timeout + LOOK_INTERVAL
+            if is_settled and not left and self._store.forget_worker(worker.worker) is Code.OK:
+                logger.info("Worker %s is gone; its tasks were taken back", worker.worker)
         return dead
 
-    def _bury(self, worker: WorkerInfo) -> None:
-        queues = [name for name in worker.details.get("queues", "").split(",") if name]
-        returned = 0
-        for partition in self._store.partitions:
-            returned += self._store.give_back(
+    def _take_back(self, partition: int, dead: list[WorkerInfo]) -> None:
+        """Take back from dead workers what they ran and what they had popped."""
+        self._reap(partition, [worker.worker for worker in dead])
+        for worker in dead:
+            queues = [name for name in worker.details.get("queues", "").split(",") if name]
+            returned = self._store.give_back(
                 partition, worker=worker.worker, queues=queues or ["default"], forget=True
             )
-        if returned:
-            logger.warning("Returned %s unclaimed IDs of worker %s", returned, worker.worker)
-        # A lease may be a little younger than the last beat of its worker, so the worker stays on
-        # the list until all of them are old enough to have been reaped.
-        is_settled = worker.silent_for > 2 * self._settings.worker_timeout + LOOK_INTERVAL
-        if is_settled and self._store.forget_worker(worker.worker) is Code.OK:
-            logger.info("Worker %s is gone; its tasks were taken back", worker.worker)
+            if returned:
+                logger.warning("Returned %s unclaimed IDs of worker %s", returned, worker.worker)
+
+    def _in_each_partition(self, look: Callable[[int], object]) -> list[int]:
+        """Look after each partition; return those where that failed."""
+        failed = []
+        for partition in self._store.partitions:
+            try:
+                look(partition)
+            except RedisError as error:
+                failed.append(partition)
+                self._doubts[partition] = None
+                logger.warning(
+                    "Check of partition %s failed: %s; the next one is in %s s",
+                    partition,
+                    error,
+                    LOOK_INTERVAL,
+                )
+        return failed
 
     def check_tasks(self) -> int:
         """Check all leases, and mend some of what no transition covers.
@@ -151,17 +171,28 @@ class Monitor(Task):
             How many tasks were taken back.
         """
         settings = self._settings
-        reaped = 0
+        reaped: list[int] = []
         patience = settings.update_task_interval + 2 * settings.beat_interval
         if self._witness.healthy_for() >= patience:
-            for partition in self._store.partitions:
-                reaped += self._reap(partition, [])
+            self._in_each_partition(
+                lambda partition: reaped.append(self._reap_stale(partition, patience))
+            )
         if self._is_my_turn():
-            for partition in self._store.partitions:
-                self._sweep(partition)
+            self._in_each_partition(self._sweep)
             self._return_stray_claims()
             self._adopt_orphans()
-        return reaped
+        return sum(reaped)
+
+    def _reap_stale(self, partition: int, patience: float) -> int:
+        if partition in self._doubts:
+            # After an outage of its own shard all leases of a partition look old.
+            self._sweep(partition)
+            answers_since = self._doubts[partition] or time.monotonic()
+            self._doubts[partition] = answers_since
+            if time.monotonic() - answers_since < patience:
+                return 0
+            del self._doubts[partition]
+        return self._reap(partition, [])
 
     def _is_my_turn(self) -> bool:
         # Every worker has a Monitor, and one of them sweeping is enough: each does it with a
