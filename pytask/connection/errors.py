@@ -116,11 +116,13 @@ def redirect_of(error: Exception) -> Redirect | None:
 def is_disconnect(error: Exception) -> bool:
     """Return whether ``error`` says that the server at that address is gone or no longer master.
 
-    Credentials that were refused do not count: another connection would not help.
+    A master that lost its replicas counts: after a failover by sentinels it may stay one for ten
+    seconds beside the new one. Credentials that were refused do not: another connection would not
+    help.
     """
     code = code_of(error)
     if code:
-        return code in ("READONLY", "LOADING", "MASTERDOWN")
+        return code in ("READONLY", "LOADING", "MASTERDOWN", "NOREPLICAS")
     return isinstance(error, (redis_errors.ConnectionError, redis_errors.TimeoutError, OSError))
 
 

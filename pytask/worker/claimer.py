@@ -21,7 +21,7 @@ import time
 
 from gevent.event import Event
 
-from pytask.exceptions import RedisUnavailable
+from pytask.exceptions import RedisRefused, RedisUnavailable
 from pytask.records import ClaimReply, Rejected, new_request_id
 from pytask.settings import Settings
 from pytask.states import Code
@@ -124,8 +124,14 @@ class Claimer(Service):
         Raises:
             RedisUnavailable: Redis does not answer; a Monitor takes care once we are gone.
         """
-        if self._pending is not None:
+        if self._pending is None:
+            return
+        try:
             self._claim()
+        except RedisRefused:
+            # A full server claims nothing; should an earlier attempt have got something before it
+            # was full, a Monitor takes it back.
+            self._pending = None
 
     def _reserve(self) -> None:
         batch = self._settings.claim_batch
