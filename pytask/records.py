@@ -26,6 +26,7 @@ from collections.abc import Mapping
 from contextlib import suppress
 from types import NoneType
 from typing import Any, NamedTuple
+from unicodedata import category
 
 import msgspec
 
@@ -165,7 +166,7 @@ def check_task_id(task_id: str) -> str:
         raise InvalidTask(f"task ID {task_id!r} has no UTF-8 form") from None
     if size > MAX_ID_BYTES:
         raise InvalidTask(f"task ID {task_id[:40]!r}… is longer than {MAX_ID_BYTES} bytes")
-    if not task_id.isprintable() and any(ord(character) < 32 for character in task_id):
+    if not task_id.isprintable() and any(category(character) == "Cc" for character in task_id):
         raise InvalidTask(f"task ID {task_id!r} holds a control character")
     return task_id
 

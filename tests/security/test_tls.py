@@ -37,7 +37,8 @@ class Certificates:
         _openssl("req", "-new", *_NEW_KEY, "-keyout", key, "-subj", f"/CN={name}", "-out", request)
         _openssl(
             "x509", "-req", "-in", request, "-days", "2", "-CAcreateserial",
-            "-CA", self.authority, "-CAkey", _key_of(self.authority), "-extfile", extension, "-out", certificate,
+            "-CA", self.authority, "-CAkey", _key_of(self.authority),
+            "-extfile", extension, "-out", certificate,
         )  # fmt: skip
         return certificate, key
 
