@@ -20,9 +20,9 @@ from pytask.store import Store
 
 from . import invariants
 from .faults import FATES, Fate
-from .model import FOREIGN, Stamp
 from .site import Site
 from .upkeep import Model
+from .words import FOREIGN, Stamp
 
 T = TypeVar("T")
 
@@ -185,6 +185,19 @@ class Base(RuleBasedStateMachine):
         self.repeatedly(fate, in_redis, lambda: model.take_ended(worker, limit))
         for one in taken:
             self.held.append((at, worker, one, model.records[one.task_id].get("done")))
+
+    def acknowledge_last(self, fate: Fate, keep: bool, ago: int = 0) -> None:
+        """Let a Cleanup acknowledge what was taken last, or so many ends ago."""
+        if not self.held:
+            return
+        self.begin("acknowledge")
+        at, worker, ended, done = self.held[-1 - ago]
+        partition, model = self.site.partitions[at], self.models[at]
+        self.repeatedly(
+            fate,
+            lambda store: store.acknowledge_ended(partition, worker, [ended], keep_failed=keep),
+            lambda: model.acknowledge(worker, [(ended.task_id, done)], keep),
+        )
 
     def may_arrive_later(self, model: Callable[[], Any]) -> None:
         """Remember the call just given up: its request may be on its way still.

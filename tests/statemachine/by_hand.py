@@ -7,8 +7,8 @@ from hypothesis.stateful import rule
 
 from .base import Base, picks
 from .invariants import BY_HAND
-from .model import FOREIGN
 from .site import QUEUES
+from .words import FOREIGN
 
 
 class ByHand(Base):

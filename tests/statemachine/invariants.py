@@ -5,9 +5,9 @@ from __future__ import annotations
 import time
 from typing import Any
 
-from .model import ENDED, FOREIGN
 from .site import MAX_REAPS
 from .upkeep import Model
+from .words import ENDED, FOREIGN
 
 Record = dict[str, Any] | None
 _NONE, _UNSET = "(none)", "(no state)"

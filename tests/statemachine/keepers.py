@@ -21,7 +21,7 @@ class Keepers(Base):
     @precondition(lambda self: any(model.leases for model in self.models))
     @rule(pick=picks, age=st.sampled_from((300.0, 3000.0, 3000.0, -3600.0)))
     def time_passes_for_a_lease(self, pick: int, age: float) -> None:
-        """Make the last heartbeat of a run an old one, or one of the future: the clock went back."""
+        """Make the last heartbeat of a run an old one, or one of the future: a clock went back."""
         at = next(n for n, model in enumerate(self.models) if model.leases)
         model = self.models[at]
         task_id = sorted(model.leases)[pick % len(model.leases)]
@@ -119,14 +119,7 @@ class Keepers(Base):
     @rule(pick=picks, keep=st.booleans(), fate=fates)
     def acknowledge(self, pick: int, keep: bool, fate: Fate) -> None:
         """Confirm an end that was taken, perhaps long ago and confirmed by somebody else."""
-        self.begin("acknowledge")
-        at, worker, ended, done = self.held[-1 - pick % len(self.held)]
-        partition, model = self.site.partitions[at], self.models[at]
-        self.repeatedly(
-            fate,
-            lambda store: store.acknowledge_ended(partition, worker, [ended], keep_failed=keep),
-            lambda: model.acknowledge(worker, [(ended.task_id, done)], keep),
-        )
+        self.acknowledge_last(fate, keep, pick % len(self.held))
 
     @precondition(lambda self: self.held)
     @rule(pick=picks, fate=fates)

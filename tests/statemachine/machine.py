@@ -5,16 +5,16 @@ from __future__ import annotations
 from typing import Any
 
 from pytask.records import Outcome, new_request_id
-from pytask.states import State
+from pytask.states import Code, State
 from pytask.store import Store
 
 from .by_hand import ByHand
 from .keepers import Keepers
-from .model import FOREIGN
 from .owners import Owners
 from .people import People
 from .site import QUEUES, WORKERS
 from .upkeep import Model
+from .words import FOREIGN
 
 
 class StoreMachine(People, Owners, Keepers, ByHand):
@@ -68,7 +68,10 @@ def _check_all_start(site: Any, partition: int, before: Model) -> None:
         assert not started & {run.task_id for run in reply.claimed}, "a task was started twice"
         started |= {run.task_id for run in reply.claimed}
         store.finish(partition, outcomes)
-        if not reply.claimed and not reply.more:
+        if reply.claimed or reply.more:
+            continue
+        # An entry somebody took out by hand may have cost another one; a Monitor looks again.
+        if not any([store.adopt(task_id) is Code.OK for task_id in before.records]):
             break
     for task_id, record in before.records.items():
         if record is FOREIGN or task_id in started or task_id not in before.records:
@@ -81,7 +84,8 @@ def _check_all_start(site: Any, partition: int, before: Model) -> None:
 
 def _check_nothing_is_left(site: Any, partition: int) -> None:
     store: Store = site.store
-    while ended := store.take_ended(partition, "w1", 9):
+    # More than people may have put there; a take that only drops IDs returns nothing.
+    while ended := store.take_ended(partition, "w1", 200):
         store.acknowledge_ended(partition, "w1", ended, keep_failed=False)
     left: Model = site.look(partition)
     assert not left.leases and not left.delayed and not left.end, left

@@ -17,22 +17,8 @@ from typing import Any, NamedTuple
 from pytask.records import NewTask, Outcome
 from pytask.states import Code
 
-#: Stands for a record whose key holds another type.
-FOREIGN: dict[str, Any] = {"foreign": True}
-WAITING = ("", "WAIT", "RETRY")
-ENDED = ("SUCCESS", "ERROR", "EXCEPTION", "REVOKED")
-EXPIRED_OUTPUT = '"expired before it was started"'
-
-Record = dict[str, Any]
-
-
-class Stamp(NamedTuple):
-    """The instant of this step, and so many seconds later."""
-
-    later: float = 0.0
-
-
-NOW = Stamp()
+from .scan import Scan
+from .words import EXPIRED_OUTPUT, FOREIGN, NOW, WAITING, Record, Stamp
 
 
 class Memo(NamedTuple):
@@ -133,11 +119,11 @@ class Partition:
 
     def _offer(self, task_id: str, queue: str, at: int) -> None:
         """Put an ID on a queue, or let an entry that a stop made void serve again."""
-        if not self._unvoid(task_id, queue):
+        if not self.unvoid(task_id, queue):
             entries = self.queue(queue)
             entries.insert(at if at >= 0 else len(entries), task_id)
 
-    def _unvoid(self, task_id: str, queue: str) -> bool:
+    def unvoid(self, task_id: str, queue: str) -> bool:
         record = self.records.get(task_id)
         if record is None or record is FOREIGN or queue not in record.get("void", ()):
             return False
@@ -228,57 +214,19 @@ class Partition:
         memo = self.memos.get(worker)
         if memo is not None and memo.request == request:
             return self._claimed_before(memo), [], 0
-        takes: list[str] = []
-        rejected: list[tuple[str, str]] = []
-        decided: set[str] = set()
-        aside = 0
-
-        def decide(task_id: str, queue: str, known: bool) -> None:
-            nonlocal aside
-            missing = self.set_aside(queue)
-            record = self.records.get(task_id)
-            if self._unvoid(task_id, queue):
-                rejected.append((task_id, "stopped"))
-                missing.pop(task_id, None) if known else None
-                return
-            if task_id in decided:
-                if not known:
-                    rejected.append((task_id, "duplicate"))
-                return
-            decided.add(task_id)
-            if record is FOREIGN:
-                rejected.append((task_id, "type"))
-            elif record is None:
-                if not (known and (queue, task_id) in grace_over):
-                    aside += 1
-                    missing.setdefault(task_id, NOW)
-                    return
-                rejected.append((task_id, "missing"))
-            elif record.get("state", "") not in (*WAITING, "STOPPED"):
-                rejected.append((task_id, "duplicate"))
-            elif record.get("expires") == 1.0 and not record.get("attempts"):
-                rejected.append((task_id, "expired"))
-                self._expire(task_id, record)
-            else:
-                takes.append(task_id)
-            if known:
-                missing.pop(task_id, None)
-
+        scan = Scan(self, limit, grace_over)
         for queue in queues:
             waiting = list(self.set_aside(queue))
-            own = self.claim_list(queue, worker)
-            while own and len(takes) < limit:
-                decide(own.pop(), queue, False)
+            scan.drain(self.claim_list(queue, worker), queue)
             for task_id in waiting:
-                if len(takes) < limit:
-                    decide(task_id, queue, True)
-            entries = self.queue(queue)
-            while entries and len(takes) < limit:
-                decide(entries.pop(), queue, False)
+                if not scan.is_full:
+                    scan.decide(task_id, queue, True)
+            scan.drain(self.queue(queue), queue)
+        takes = scan.takes
         claimed = [self._take(task_id, n, worker, request) for n, task_id in enumerate(takes, 1)]
         if takes:
             self.memos[worker] = Memo(request, takes)
-        return claimed, rejected, aside
+        return claimed, scan.rejected, scan.aside
 
     def _claimed_before(self, memo: Memo) -> list[tuple[str, str, int]]:
         found = []
@@ -302,8 +250,10 @@ class Partition:
         self.leases[task_id] = NOW
         return task_id, token, attempts
 
-    def _expire(self, task_id: str, record: Record) -> None:
-        record.update(state="REVOKED", output=EXPIRED_OUTPUT, done=("expired", "end"))
+    def expire(self, task_id: str) -> None:
+        self.records[task_id].update(
+            state="REVOKED", output=EXPIRED_OUTPUT, done=("expired", "end")
+        )
         self._to_end(task_id)
 
     def _to_end(self, task_id: str) -> None:
@@ -315,18 +265,6 @@ class Partition:
         if not record.get("at_end"):
             self.end.insert(0, task_id)
         record["at_end"] = True
-
-    def start_local(self, task_id: str, task: str, data: str, worker: str, token: str) -> bool:
-        record = self.records.get(task_id)
-        if record is not None:
-            return record.get("run") == token
-        self.records[task_id] = {
-            "task": task, "data": data, "state": "RUNNING", "local": "true", "run": token,
-            "worker": worker, "attempts": 1, "last_update": NOW,
-        }  # fmt: skip
-        self.tasks.add(task_id)
-        self.leases[task_id] = NOW
-        return True
 
     def check(self, task_id: str, token: str, kind: str) -> Code:
         """Whether a token may write; ``kind`` is what the caller would do with it."""

@@ -142,8 +142,12 @@ class People(Base):
                 # entry too many if the ID is used again before.
                 self.meddled.add(task_id)
 
-    @rule(pick=picks, state=st.sampled_from((State.SUCCESS, State.ERROR)), and_take=st.booleans())
-    def run_to_its_end(self, pick: int, state: State, and_take: bool) -> None:
+    @rule(
+        pick=picks,
+        state=st.sampled_from((State.SUCCESS, State.ERROR)),
+        then=st.sampled_from(("", "take", "take and keep")),
+    )
+    def run_to_its_end(self, pick: int, state: State, then: str) -> None:
         """Start a task and end it, in one step that leads histories to where ends matter."""
         at, task_id = self.place(pick)
         model = self.models[at]
@@ -174,9 +178,12 @@ class People(Base):
         outcomes = [Outcome(one, token, state, b"1") for one, token, _ in claimed]
         _, codes = self.act(FINE, lambda store: store.finish(partition, outcomes))
         assert codes == model.finish(outcomes)
-        if and_take:
+        if then:
             self.redis_holds_what_the_model_says()
             self.take(at, "w1", 9, FINE)
+        if then == "take and keep":
+            self.redis_holds_what_the_model_says()
+            self.acknowledge_last(FINE, True)
 
     @precondition(lambda self: self.pending)
     @rule(pick=picks)

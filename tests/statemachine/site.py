@@ -11,8 +11,9 @@ from pytask.settings import Settings
 from pytask.store import Store
 
 from .faults import FaultyLink
-from .model import FOREIGN, Memo
+from .model import Memo
 from .upkeep import Model
+from .words import FOREIGN
 
 QUEUES = ("default", "fast")
 WORKERS = ("w1", "w2")

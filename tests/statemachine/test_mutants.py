@@ -1,10 +1,13 @@
 """The machine bites: scripts with one guard removed do not survive it.
 
-Slow, because each mutant needs histories of its own: ``pytest -m slow tests/statemachine``.
+Each mutant needs histories of its own, minutes in all, so they run when asked for::
+
+    PYTASK_MUTANTS=1 python -m pytest tests/statemachine/test_mutants.py -rP
 """
 
 from __future__ import annotations
 
+import os
 import time
 
 import pytest
@@ -15,8 +18,9 @@ from pytask.scripts import list_names, load
 
 from .test_store import machine_for, profile
 
-#: Histories after which a mutant counts as not found.
-PATIENCE = 2_000
+#: Histories after which a mutant counts as not found. CI runs as many with the same seed over the
+#: scripts as they are, and finds nothing.
+PATIENCE = 500
 
 #: What is broken, in which script (all that contain it if none is named), and how.
 MUTANTS: dict[str, tuple[str | None, str, str]] = {
@@ -184,6 +188,7 @@ MUTANTS: dict[str, tuple[str | None, str, str]] = {
 }
 
 
+@pytest.mark.skipif(not os.environ.get("PYTASK_MUTANTS"), reason="PYTASK_MUTANTS=1 runs these")
 @pytest.mark.slow
 @pytest.mark.timeout(300)
 @pytest.mark.topologies("valkey")

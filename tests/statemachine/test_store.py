@@ -15,7 +15,12 @@ from .site import Site
 IN_CI = bool(os.environ.get("CI"))
 #: So many histories per topology.
 HISTORIES = int(os.environ.get("PYTASK_HISTORIES", 500 if IN_CI else 60))
-STEPS = 25
+STEPS = 50
+VERBS = (
+    "enqueue", "claim", "pop", "give_back", "start_local", "heartbeat", "finish", "requeue", "stop",
+    "reload", "restart", "remove", "reap", "promote", "take_ended", "pop_ended", "acknowledge",
+    "return_ended", "forget_failed", "sweep", "adopt", "registry",
+)  # fmt: skip
 
 
 def profile(histories: int = HISTORIES, **options: object) -> settings:
@@ -63,6 +68,6 @@ def test_every_history_of_the_store_is_one_of_the_model(connector, keys, setting
     counts = machine.counts
     print(dict(sorted(counts.items())))  # noqa: T201
     assert counts["history"] >= HISTORIES
-    # A run that exercised too little proves nothing.
-    for what in ("lost request or reply", "given up", "late", "writes of lost runs", "reap"):
-        assert counts.get(what, 0) >= HISTORIES // 2, f"{what}: {counts.get(what)}"
+    # A run that exercised too little proves nothing; a short one may miss what is rare.
+    for what in (*VERBS, "lost request or reply", "given up", "late", "writes of lost runs"):
+        assert counts.get(what, 0) >= HISTORIES // 100, f"{what}: {counts.get(what)}"

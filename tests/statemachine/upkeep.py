@@ -6,11 +6,24 @@ from collections.abc import Sequence
 
 from pytask.states import Code
 
-from .model import ENDED, FOREIGN, NOW, WAITING, Partition
+from .model import Partition
+from .words import ENDED, FOREIGN, NOW, WAITING
 
 
 class Model(Partition):
     """One partition with all verbs."""
+
+    def start_local(self, task_id: str, task: str, data: str, worker: str, token: str) -> bool:
+        record = self.records.get(task_id)
+        if record is not None:
+            return record.get("run") == token
+        self.records[task_id] = {
+            "task": task, "data": data, "state": "RUNNING", "local": "true", "run": token,
+            "worker": worker, "attempts": 1, "last_update": NOW,
+        }  # fmt: skip
+        self.tasks.add(task_id)
+        self.leases[task_id] = NOW
+        return True
 
     def promote(self, due: Sequence[str]) -> int:
         """Move the IDs whose time has come, in the order given."""
@@ -132,7 +145,7 @@ class Model(Partition):
             if task_id in self.delayed or task_id in self.queue(queue):
                 return Code.WRONG_STATE
             if not only_look:
-                self._unvoid(task_id, queue)
+                self.unvoid(task_id, queue)
                 self.queue(queue).append(task_id)
         elif state in ("RUNNING", "STOPPED") or record.get("cleanup") == "false":
             if not only_look:
