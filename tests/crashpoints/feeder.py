@@ -1,0 +1,95 @@
+"""Keeps everybody busy while processes die, and notes what Redis confirmed."""
+
+from __future__ import annotations
+
+from itertools import count
+from typing import Any
+
+import gevent
+
+from pytask import PyTaskHelpers
+from tests.chaos.history import Recorder
+from tests.support.servers import Server
+
+#: Seconds between two rounds.
+PACE = 0.15
+
+
+class Feeder:
+    """Starts tasks of all kinds, and does by hand what a Monitor has to mend.
+
+    Args:
+        helpers: A client.
+        recorder: Where confirmed tasks are noted.
+        server: Paused now and then, so that answers come late.
+    """
+
+    def __init__(self, helpers: PyTaskHelpers, recorder: Recorder, server: Server) -> None:
+        self._helpers = helpers
+        self._recorder = recorder
+        self._server = server
+        self._raw = server.client()
+        self._names = count()
+        self._greenlet: gevent.Greenlet[..., None] | None = None
+        self._is_stopping = False
+        self.services: list[str] = []
+
+    def start(self) -> None:
+        self._greenlet = gevent.spawn(self._run)
+
+    def stop(self) -> None:
+        """Start nothing more; what was begun is completed. Raises what went wrong."""
+        self._is_stopping = True
+        if self._greenlet is not None:
+            self._greenlet.get()
+
+    def _run(self) -> None:
+        for number in count():
+            if self._is_stopping:
+                break
+            self._feed(number)
+            gevent.sleep(PACE)
+        for service in self.services:
+            self._helpers.stop_task(service)
+
+    def _confirmed(self, *ids: str) -> None:
+        for one in ids:
+            self._recorder("confirmed", id=one)
+
+    def _feed(self, number: int) -> None:
+        helpers = self._helpers
+        kinds = ("quick", "quick", "naps", "naps", "fails", "tells")
+        tasks = [{"task": kind, "task_id": f"plain-f{next(self._names)}"} for kind in kinds]
+        self._confirmed(*helpers.start_tasks(tasks))
+        kept = f"plain-kept-{next(self._names)}"
+        self._confirmed(helpers.submit("quick", task_id=kept, cleanup=False).id)
+        late = f"plain-late-{next(self._names)}"
+        self._confirmed(helpers.submit("quick", task_id=late, delay=0.3).id)
+        if number % 3 == 0:
+            self._serve()
+        if number % 4 == 0:
+            self._do_by_hand()
+        if number % 25 == 20:
+            # Longer than redis_grace: workers stop what they run, and give it back.
+            self._server.command("CLIENT", "PAUSE", 1500, "ALL")
+
+    def _serve(self) -> None:
+        """Start a task that runs until it is stopped; reload and stop earlier ones."""
+        helpers = self._helpers
+        service = f"service-f{next(self._names)}"
+        self._confirmed(helpers.start_task("service", service))
+        self.services.append(service)
+        for one in self.services[-4:]:
+            helpers.reload_task(one)
+        if len(self.services) > 8:
+            helpers.stop_task(self.services.pop(0))
+
+    def _do_by_hand(self) -> None:
+        """Leave things as somebody with redis-cli would."""
+        names = self._helpers.keys.partitions[0]
+        orphan, stray = (f"plain-by-hand-{next(self._names)}" for _ in range(2))
+        fields: dict[str, Any] = {"task": "quick", "data": "{}", "state": "WAIT"}
+        self._raw.hset(names.record(orphan), mapping=fields)
+        self._raw.hset(names.record(stray), mapping=fields)
+        self._raw.lpush(names.new_claim("default", "nobody"), stray)
+        self._confirmed(orphan, stray)

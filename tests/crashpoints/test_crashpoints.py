@@ -1,0 +1,23 @@
+"""Every call to Redis of worker, client, Monitor and Cleanup, each died at on both sides."""
+
+from pathlib import Path
+
+import pytest
+
+import pytask
+from tests.crashpoints.driver import find_points, kill_at_all
+from tests.crashpoints.hooks import AFTER, BEFORE
+from tests.crashpoints.report import table
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(240)
+def test_a_process_that_dies_at_any_call_to_redis_loses_nothing_and_leaves_nothing_behind() -> None:
+    found = find_points()
+    scripts = {path.stem for path in (Path(pytask.__file__).parent / "lua").glob("*.lua")}
+    assert not scripts - {point.partition(": ")[2] for point in found}, "not exercised"
+    result = kill_at_all(found, 1)
+    assert not result.problems, table(result)
+    assert not result.missed, table(result)
+    assert set(result.kills) == {(point, side) for point in found for side in (BEFORE, AFTER)}
+    assert result.reaps, "nobody died while he ran a task"
