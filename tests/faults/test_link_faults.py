@@ -17,7 +17,7 @@ from pytask.exceptions import RedisUnavailable
 from pytask.helpers import PyTaskHelpers
 from tests.chaos.zones import Zone
 from tests.faults import netns
-from tests.faults.conftest import FAST, MONITOR, Launch, Recovery, of_state, record_of
+from tests.faults.conftest import MONITOR, STEADY, Launch, Recovery, of_state, record_of
 from tests.support.servers import Server
 from tests.support.waiting import wait_until
 
@@ -78,16 +78,16 @@ def test_f21_a_worker_whose_link_goes_down_stops_before_others_start_and_writes_
 ) -> None:
     """Guard, ``redis_grace``; and BLMOVE: what the server hands to the dead link is not lost."""
     helpers = client_of(far.server.url)
-    cut_off = launch(at=far.url, env=far.env, **FAST)
+    cut_off = launch(at=far.url, env=far.env, **STEADY)
     ticker = helpers.start_task("ticker")
     cut_off.wait_for_event("tick")
     far.down()
-    clock = Recovery(FAST["redis_grace"] + 1.5)
+    clock = Recovery(STEADY["redis_grace"] + 1.5)
     # The server does not know yet, and moves some of these to the worker it cannot reach.
     ids = [ticker, *helpers.start_tasks([("echo", {})] * 20)]
     cut_off.wait_for_line("running tasks are stopped")
     clock.check()
-    other = launch(MONITOR, at=far.server.url, **FAST)
+    other = launch(MONITOR, at=far.server.url, **STEADY)
     other.wait_for_event("tick", attempt=2)
     assert max(ticks(cut_off, 1)) < min(ticks(other, 2)), "two runs at a time"
     of_state(helpers, ids[1:], "SUCCESS")
@@ -112,15 +112,15 @@ def test_f22_a_worker_that_hears_no_replies_stops_and_hoards_nothing(
 ) -> None:
     """Its requests arrive: ``Heartbeat._is_unheard`` stops it from seeming alive for ever."""
     relay = proxy(valkey_server)
-    deaf = launch(at=relay.url, concurrency=10, **FAST)
+    deaf = launch(at=relay.url, concurrency=10, **STEADY)
     name = deaf.wait_for_event("ready")["worker"]
     helpers.start_task("ticker")
     deaf.wait_for_event("tick")
     relay.swallow_replies()
     ids = helpers.start_tasks([("echo", {})] * 50)
     deaf.wait_for_line("running tasks are stopped")
-    clock = Recovery(FAST["worker_timeout"] + 3.0)
-    other = launch(MONITOR, **FAST)
+    clock = Recovery(STEADY["worker_timeout"] + 3.0)
+    other = launch(MONITOR, **STEADY)
     held = [one for one in ids if record_of(helpers, one).get("worker") == name]
     assert len(held) <= 10
     other.wait_for_event("tick")

@@ -10,7 +10,7 @@ import pytest
 
 from pytask.helpers import PyTaskHelpers
 from pytask.scripts import load
-from tests.faults.conftest import FAST, Launch, of_state, record_of, state_of
+from tests.faults.conftest import FAST, STEADY, Launch, of_state, record_of, state_of
 from tests.support.proxy import Proxy
 from tests.support.waiting import wait_until
 
@@ -65,7 +65,7 @@ Lose = Callable[[Proxy, str], None]
 
 def check_client_calls(lose: Lose, relay: Proxy, far_helpers: Any, launch: Launch) -> list[str]:
     """Let each call of a client go wrong once; every answer is that of a call that did not."""
-    worker = launch(**FAST)
+    worker = launch()
     running = far_helpers.submit("sleeper", {}, task_id="running").id
     ended = far_helpers.start_task("echo", task_id="ended")
     worker.wait_for_event("started")
@@ -104,7 +104,7 @@ def check_worker_calls(lose: Lose, relay: Proxy, launch: Launch, helpers: Any, d
     orphan = helpers.submit("sleeper", {"seconds": 0, "first": 600}, queue="victim").id
     victim.wait_for_event("started")
     local = ('pytask/monitor={"loop_interval": 1.0}', "pytask/cleanup")
-    options = {**FAST, "worker_timeout": 2.0, "redis_grace": 1.5, "queues": ["default", "victim"]}
+    options = {**STEADY, "queues": ["default", "victim"]}
     worker = launch(*local, at=relay.url, **options)
     last = helpers.start_task("sleeper")
     worker.wait_for_event("started", id=last)
