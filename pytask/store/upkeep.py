@@ -229,6 +229,11 @@ class Upkeep(Calls):
             workers.append(WorkerInfo(to_text(reply[at]), silent, alive, details))
         return float(reply[0]), workers
 
+    def list_claimers(self, partition: int) -> list[str]:
+        """Return the workers whose last claim is remembered."""
+        names = self._partition(partition)
+        return [to_text(worker) for worker in self._command("HKEYS", names.claims)]
+
     def find_claim_lists(self) -> Iterable[str]:
         """Yield the names of all claim lists, of living and dead workers; scans the key space."""
         for pattern in (f"{self.keys.new_queue}*:claim:*", f"{self.keys.end_queue}*:claim:*"):

@@ -227,6 +227,12 @@ class Monitor(Task):
 
     def _return_stray_claims(self) -> None:
         """Return the claim lists of workers that are not in the registry any more."""
+        # Read before the registry, which a worker enters before its first claim.
+        claimers = [
+            (partition, worker)
+            for partition in self._store.partitions
+            for worker in self._store.list_claimers(partition)
+        ]
         known = {worker.worker for worker in self._store.list_workers()}
         keys = self.helpers.keys
         for key in set(self._store.find_claim_lists()):
@@ -238,6 +244,10 @@ class Monitor(Task):
             )
             if returned:
                 logger.warning("Returned %s IDs of unknown worker %s", returned, owner.worker)
+        for partition, worker in claimers:
+            if worker not in known:
+                # Buried while it was frozen, it woke, claimed, and died before its next beat.
+                self._store.give_back(partition, worker=worker, queues=(), forget=True)
 
     def _adopt_orphans(self) -> None:
         """Put back tasks that are in no list; a suspect must look lost in two checks in a row."""

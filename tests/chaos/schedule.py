@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import random
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from .faults import FAULTS
 
 
-@dataclass(frozen=True)
-class Planned:
+class Planned(NamedTuple):
     """One planned fault; ``key`` seeds its own choices."""
 
     at: float
@@ -20,7 +19,7 @@ class Planned:
 def plan(seed: int, topology: str, seconds: float, pause: float, only: list[str]) -> list[Planned]:
     """Return the faults of a run.
 
-    Every kind comes once before any comes by chance; in a long run, several times.
+    Their number follows from length and pause, and every kind is among them.
 
     Args:
         seed: Of the run.
@@ -36,12 +35,17 @@ def plan(seed: int, topology: str, seconds: float, pause: float, only: list[str]
         if topology in fault.topologies and (not only or fault.name in only)
     ]
     names, weights = [fault.name for fault in kinds], [fault.weight for fault in kinds]
-    rounds = max(1, min(6, int(seconds / pause / len(names) / 3)))
-    pending = [name for _ in range(rounds) for name in rng.sample(names, len(names))]
+    count = max(1, int(seconds / pause))
+    # Each kind comes for certain, in a long run several times; the rest is chance.
+    rounds = max(1, min(6, count // len(names) // 3))
+    drawn = names * rounds + rng.choices(names, weights, k=max(0, count - rounds * len(names)))
+    rng.shuffle(drawn)
     planned: list[Planned] = []
     at = 1.0
-    while at < seconds:
-        name = pending.pop() if pending else rng.choices(names, weights)[0]
+    for name in drawn:
         planned.append(Planned(at, name, f"{seed}:{len(planned)}"))
         at += rng.expovariate(1 / pause)
+    # The gaps are random; their sum is not.
+    stretch = (seconds - 1.0) / at
+    planned = [one._replace(at=1.0 + one.at * stretch) for one in planned]
     return planned

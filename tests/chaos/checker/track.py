@@ -56,7 +56,7 @@ class Track:
             # Not counted as a second one where there was none: that was an orphan indeed.
             self.held_ends += (entry.get("q") or {}).get("e", 0) * (self.places["e"] > 0)
         if entry["f"] in ENDED and entry["t"] == "WAIT" and self.places["e"]:
-            self.held_ends += 1
+            self.held_ends += not old_mark
         for name in entry.get("b") or {}:
             self.fields.pop(name, None)
         self.fields.update(entry.get("a") or {})
