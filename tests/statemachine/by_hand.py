@@ -95,7 +95,7 @@ class ByHand(Base):
             call("LREM", names.end_queue, 0, task_id)
             model.end = [one for one in model.end if one != task_id]
 
-    @rule(pick=picks, where=st.sampled_from(("tasks", "leases", "delayed", "end")))
+    @rule(pick=picks, where=st.sampled_from(("tasks", "leases", "delayed", "failed", "end")))
     def put_a_ghost(self, pick: int, where: str) -> None:
         """Enter an ID where it has no business."""
         at, task_id = self._meddle(pick)
@@ -107,6 +107,9 @@ class ByHand(Base):
         elif where == "leases":
             call("ZADD", names.leases, 1, task_id)
             model.leases[task_id] = 1.0
+        elif where == "failed":
+            call("ZADD", names.failed, 1, task_id)
+            model.failed[task_id] = 1.0
         elif where == "delayed":
             call("ZADD", names.delayed, 1, task_id)
             model.delayed[task_id] = 1.0

@@ -18,11 +18,8 @@ from .site import MAX_REAPS, WORKERS
 
 
 class Keepers(Base):
-    @precondition(lambda self: any(model.leases for model in self.models))
-    @rule(pick=picks, age=st.sampled_from((300.0, 3000.0, 3000.0, -3600.0)))
-    def time_passes_for_a_lease(self, pick: int, age: float) -> None:
+    def _let_time_pass(self, at: int, pick: int, age: float, only_index: bool) -> None:
         """Make the last heartbeat of a run an old one, or one of the future: a clock went back."""
-        at = next(n for n, model in enumerate(self.models) if model.leases)
         model = self.models[at]
         task_id = sorted(model.leases)[pick % len(model.leases)]
         record = model.records.get(task_id, {})
@@ -32,19 +29,35 @@ class Keepers(Base):
         names = self.site.names(self.site.partitions[at])
         instant = round(time.time() - age, 3)
         self.site.call("ZADD", names.leases, instant, task_id)
-        self.site.call("HSET", names.record(task_id), "last_update", f"{instant:.3f}")
-        model.leases[task_id] = record["last_update"] = instant
+        model.leases[task_id] = instant
+        if not only_index:
+            self.site.call("HSET", names.record(task_id), "last_update", f"{instant:.3f}")
+            record["last_update"] = instant
+        self.redis_holds_what_the_model_says()
 
     @precondition(lambda self: self.some_have(lambda m: m.leases))
     @rule(
         pick=picks,
         dead=st.sampled_from(((), ("w1",), WORKERS)),
         limit=st.sampled_from((1, 200)),
+        age=st.sampled_from((0.0, 300.0, 3000.0, 3000.0, -3600.0)),
+        only_index=st.booleans(),
         fate=fates,
     )
-    def reap(self, pick: int, dead: tuple[str, ...], limit: int, fate: Fate) -> None:
-        self.begin("reap")
+    def reap(
+        self,
+        pick: int,
+        dead: tuple[str, ...],
+        limit: int,
+        age: float,
+        only_index: bool,
+        fate: Fate,
+    ) -> None:
+        """Let time pass for one run, as far as its record or only its index tells, and reap."""
         at = self.partition_with(pick, lambda m: m.leases)
+        if age:
+            self._let_time_pass(at, pick, age, only_index and age > 0)
+        self.begin("reap")
         partition, model = self.site.partitions[at], self.models[at]
         timeouts = (TASK_TIMEOUT, WORKER_TIMEOUT)
 

@@ -67,10 +67,13 @@ class People(Base):
                 self.released(task.task_id)
         return codes
 
-    @rule(pick=picks, fate=fates)
-    def stop(self, pick: int, fate: Fate) -> None:
+    @rule(pick=picks, running=st.booleans(), fate=fates)
+    def stop(self, pick: int, running: bool, fate: Fate) -> None:
         self.begin("stop")
         at, task_id = self.place(pick)
+        if running and self.some_have(lambda m: m.leases):
+            at = self.partition_with(pick, lambda m: m.leases)
+            task_id = sorted(self.models[at].leases)[pick % len(self.models[at].leases)]
         model = self.models[at]
         entries = entries_of(model, task_id)
         is_sure = model.state(task_id) != "RUNNING" and task_id not in self.meddled
@@ -191,5 +194,5 @@ class People(Base):
         """Carry out a call whose caller gave up; perhaps it was carried out before."""
         self.begin("late")
         self.site.link.expect(FINE)
-        reply, expected = self.pending[pick % len(self.pending)]()
+        reply, expected = self.pending[-1 - pick % len(self.pending)]()
         assert reply == expected, f"a late call answered {reply}, expected {expected}"
