@@ -5,6 +5,8 @@
 -- Stale is, on the server's clock and by the record, not by the index, a run whose last_update is
 --   * older than the task time-out, or
 --   * older than the worker time-out while its worker is among the dead ones given.
+-- A run that lasted ten task time-outs clears its task of the workers lost before: a service that
+-- loses one now and then over months is no poison.
 -- A lease from the future (the clock was set back) is fresh. A task that was told to stop is STOPPED.
 --
 -- KEYS[1] tasks (set)  KEYS[2] leases (zset)  KEYS[3] default new queue (list)
@@ -53,7 +55,7 @@ end
 local stale = {}
 for _, id in ipairs(ids) do
   local record = read_record(prefix .. id, 'state', 'last_update', 'worker', 'local', 'reaps',
-    'queue', 'attempts', 'control', 'history', 'cleanup', 'end_entry', 'run')
+    'queue', 'attempts', 'control', 'history', 'cleanup', 'end_entry', 'run', 'started')
   local item = {id = id, record = record or {}, code = 1}
   if not record or not record[1] then
     item.code = 0
@@ -66,6 +68,8 @@ for _, id in ipairs(ids) do
     elseif record[4] == 'true' then
       item.code = 3
     elseif record[8] ~= 'stop' then
+      local lasted = (tonumber(record[2]) or 0) - (tonumber(record[13]) or math.huge)
+      if lasted > 10 * task_timeout then record[5], record[9] = false, false end
       item.queue = queue_key(KEYS[3], record[6])
       wrong = wrong or wrong_type(item.queue, 'list')
       item.reaps = (tonumber(record[5]) or 0) + 1

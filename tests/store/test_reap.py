@@ -132,6 +132,15 @@ def test_a_task_that_loses_too_many_workers_becomes_a_dead_letter(lab):
     assert lab.active() == set()
 
 
+def test_a_run_that_lasted_clears_its_task_of_the_workers_lost_before(lab):
+    run = stale(lab)
+    lab.put(run.task_id, reaps="2", history="attempt 0: v", started="1000")
+    assert reap(lab).reaped == [Reaped(run.task_id, Code.OK)]
+    record = lab.record(run.task_id)
+    assert (record["state"], record["reaps"]) == ("WAIT", "1")
+    assert re.fullmatch(r"attempt 1: w silent since .*", record["history"])
+
+
 def test_a_dead_letter_without_cleanup_stays_in_the_task_set(lab):
     run = stale(lab, cleanup=False)
     lab.put(run.task_id, reaps="2")
