@@ -112,7 +112,7 @@ def test_data_are_encoded_within_the_limit():
 
 
 @settings(derandomize=True, database=None)
-@given(TEXT.filter(lambda text: not re.search(r"[\x00-\x1f]", text)))
+@given(TEXT.filter(lambda text: not re.search(r"[\x00-\x1f\x7f-\x9f]", text)))
 def test_any_text_without_control_characters_can_be_an_id(task_id):
     if not task_id or len(task_id.encode()) > 512:
         with pytest.raises(InvalidTask):
