@@ -98,10 +98,9 @@ class Monitor(Task):
             try:
                 self.look_at_workers()
                 if began_at >= next_check_at:
-                    self.check_tasks()
                     next_check_at = began_at + self.loop_interval
+                    self.check_tasks()
             except RedisError as error:
-                self._witness.lost_sight()
                 logger.warning("Check failed: %s; the next one is in %s s", error, LOOK_INTERVAL)
             self._stopping.wait(max(0.0, began_at + LOOK_INTERVAL - time.monotonic()))
 
@@ -122,7 +121,11 @@ class Monitor(Task):
     def look_at_workers(self) -> list[str]:
         """Reap what dead workers ran; returns the dead workers that were dealt with."""
         settings = self._settings
-        server_time, silent = self._store.read_workers(settings.worker_timeout)
+        try:
+            server_time, silent = self._store.read_workers(settings.worker_timeout)
+        except RedisError:
+            self._witness.lost_sight()
+            raise
         self._witness.saw(server_time)
         if not silent or self._witness.healthy_for() < 3 * settings.beat_interval:
             return []
@@ -149,19 +152,19 @@ class Monitor(Task):
 
     def _in_each_partition(self, look: Callable[[int], object]) -> list[int]:
         """Look after each partition; return those where that failed."""
-        failed = []
+        failed: list[int] = []
+        trouble: RedisError | None = None
         for partition in self._store.partitions:
             try:
                 look(partition)
             except RedisError as error:
                 failed.append(partition)
                 self._doubts[partition] = None
-                logger.warning(
-                    "Check of partition %s failed: %s; the next one is in %s s",
-                    partition,
-                    error,
-                    LOOK_INTERVAL,
-                )
+                trouble = error
+        if failed:
+            logger.warning(
+                "Check of partitions %s failed, the others were checked: %s", failed, trouble
+            )
         return failed
 
     def check_tasks(self) -> int:

@@ -19,6 +19,10 @@ from pytask.worker.runs import Run
 
 logger = logging.getLogger(__name__)
 
+#: Seconds after which another ID is tried: the shard that would keep the record may be gone, while
+#: those of other IDs work. Should the record have been written unheard, its lease runs out.
+ELSEWHERE = 1.0
+
 
 class LocalTask(NamedTuple):
     """A request; ``data`` is JSON."""
@@ -79,6 +83,7 @@ class LocalTasks:
     def _start(self, request: LocalTask) -> None:
         task_id, token = new_task_id(), f"1-{secrets.token_hex(8)}"
         pause = 0.05
+        began_at = time.monotonic()
         while True:
             self._gate.wait()
             sent_at = time.monotonic()
@@ -92,6 +97,8 @@ class LocalTasks:
                 logger.debug("local task %s not started: %s; trying again", request.task, error)
                 gevent.sleep(pause)
                 pause = min(1.0, pause * 2)
+                if time.monotonic() - began_at > ELSEWHERE:
+                    task_id = new_task_id()
             else:
                 self._by_id[task_id] = request
                 self._runner.start([claimed], self._store.partition_of(task_id), sent_at)

@@ -29,7 +29,7 @@ EAGER = f'{MONITOR}={{"loop_interval": 1}}'
 def test_f46_workers_whose_clocks_are_two_hours_apart_and_jump_agree_about_every_lease(
     launch: Launch, helpers: Any, tmp_path: Path
 ) -> None:
-    # The library moves every clock of the process but the monotonic one; the patch, time.time alone.
+    # The library moves all clocks of a process but the monotonic one; the patch, only time.time.
     by = "libfaketime" if libfaketime() else "python"
     clocks = [Clock(tmp_path / name, by) for name in ("ahead", "behind")]
     clocks[0].set(HOUR)

@@ -120,7 +120,7 @@ def test_f37_while_a_whole_shard_is_gone_the_others_run_and_are_looked_after(
 ) -> None:
     cluster = disposable_cluster(
         masters=3, replicas=0, node_timeout=1000, cluster_allow_reads_when_down="yes",
-        appendonly="yes",
+        appendonly="yes", appendfsync="always",
     )  # fmt: skip
     helpers = client(cluster.addresses, redis_patience=20.0)
     fleet = cluster.owner_of(helpers.keys.workers)
@@ -137,11 +137,20 @@ def test_f37_while_a_whole_shard_is_gone_the_others_run_and_are_looked_after(
     victim.wait_for_event("started", count=10)
     node.kill()
     # A worker dies as well: what it ran on the living shards is taken over all the same.
-    survivor = launch(MONITOR, at=cluster.addresses, **FAST)
+    # Its beats are so far apart that a Monitor must have seen Redis healthy for several looks.
+    survivor = launch(*[MONITOR] * 12, at=cluster.addresses, **{**FAST, "beat_interval": 0.5})
+    name = survivor.wait_for_event("ready")["worker"]
     victim.kill()
-    recovery = Recovery(8.0)
+    recovery = Recovery(10.0)
     of_state(helpers, running, "SUCCESS")
     recovery.check()
+    # Nor does a local task wait for the shard that its first ID would have belonged to.
+    wait_until(
+        lambda: (
+            {one.worker: one.details["running"] for one in helpers.store.list_workers()}[name]
+            == "12"
+        )
+    )
     hasty = ids_of(helpers, living, 200, "hasty")
     recovery = Recovery(3.0)
     helpers.start_tasks([{"task": "echo", "task_id": one} for one in hasty])
