@@ -7,6 +7,10 @@ SHELL := /bin/bash
 PYTHON ?= $(shell command -v python3.11 || command -v python3)
 # Processes the tests are spread over. They mostly wait: more than there are cores.
 JOBS ?= 4
+# Tests of what happens when things break: real faults, which take their time.
+RELIABILITY := tests/faults tests/crashpoints tests/statemachine tests/chaos
+MINUTES ?= 10
+SEED ?=
 # More options for pytest, such as ARGS='-k cluster'.
 ARGS ?=
 
@@ -17,15 +21,29 @@ RUN := .venv/stamp-run
 
 .PHONY: help
 help: ## Show this list.
-	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## */\1\t/' | expand -t 12
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## */\1\t/' | expand -t 20
 
 .PHONY: run
 run: $(RUN) ## Run an example against a server that comes with it; no Redis needed.
 	.venv/bin/python -m examples.linkcheck
 
 .PHONY: test
-test: $(DEV) $(RPC) ## Run all tests, here and with redis-py-cluster, and check the coverage.
-	.venv/bin/python -m tests.support.run -n $(JOBS) --coverage --rpc .venv-rpc/bin/python -- $(ARGS)
+test: $(DEV) $(RPC) ## Run the tests, here and with redis-py-cluster, and check the coverage.
+	.venv/bin/python -m tests.support.run -n $(JOBS) --coverage --rpc .venv-rpc/bin/python -- \
+		$(addprefix --ignore=,$(RELIABILITY)) $(ARGS)
+
+.PHONY: test-reliability
+test-reliability: $(DEV) ## Kill, cut off, freeze and fill up what pytask depends on; count what is lost.
+	.venv/bin/python -m tests.support.run -n $(JOBS) -- $(RELIABILITY) $(ARGS)
+
+.PHONY: chaos
+chaos: $(DEV) ## Random faults for MINUTES=10 on one server, then on a cluster; SEED=n replays a run.
+	.venv/bin/python -m tests.chaos --topology single --minutes $(MINUTES) $(if $(SEED),--seed $(SEED))
+	.venv/bin/python -m tests.chaos --topology cluster --minutes $(MINUTES) $(if $(SEED),--seed $(SEED))
+
+.PHONY: chaos-mutants
+chaos-mutants: $(DEV) ## Remove each guard of each script and see that somebody notices.
+	.venv/bin/python -m tests.chaos.mutation_run
 
 .PHONY: test-rpc
 test-rpc: $(DEV) $(RPC) ## Run only what needs redis-py 3.5 and redis-py-cluster 2.1.
