@@ -38,7 +38,11 @@ end
 
 local function audit_look(key)
   local values = audit_real.pcall('HMGET', key, unpack(audit_fields))
-  if values.err then return {exists = true, wrong = true} end
+  if values.err then
+    -- A record this script has deleted is out of reach, too, while its slot moves.
+    local wrong = string.find(values.err, 'WRONGTYPE', 1, true) ~= nil
+    return {exists = wrong, wrong = wrong}
+  end
   local look = {exists = audit_real.call('EXISTS', key) == 1}
   for i, field in ipairs(audit_fields) do look[field] = values[i] or nil end
   return look

@@ -49,6 +49,51 @@ def test_a_claim_in_a_half_migrated_slot_drops_nothing(kind, disposable_cluster)
     connector.close()
 
 
+@pytest.mark.slow
+@pytest.mark.parametrize("kind", ["valkey", "redis"])
+def test_a_record_that_is_still_to_come_is_not_taken_for_absent(kind, disposable_cluster):
+    """Everything but the records has moved: the new node must not mend what is not broken."""
+    cluster = disposable_cluster(masters=2, replicas=0, kind=kind)
+    connector = connect(cluster.addresses)
+    namespace = Namespace.fresh()
+    link = connector.link()
+    keys = Keys(**namespace.names, partitions=4, tagged=True)
+    lab = Lab(Store(link, keys, Settings()), namespace)
+    lab.ended()
+    lab.age(lab.running().task_id, 1000)
+    for queue in ("default", "mail"):
+        lab.waiting(queue=queue)
+        lab.waiting(queue=queue, delay=0.001)
+    slot = slot_of(lab.names.new_queue())
+    source = cluster.owner_of(slot)
+    target = next(node for node in cluster.masters() if node is not source)
+    before = lab.snapshot()
+
+    target.command("CLUSTER", "SETSLOT", slot, "IMPORTING", cluster.node_id(source))
+    source.command("CLUSTER", "SETSLOT", slot, "MIGRATING", cluster.node_id(target))
+    found = source.command("CLUSTER", "GETKEYSINSLOT", slot, 1000)
+    stay = [key for key in found if key.startswith(lab.names.record_prefix)]
+    stay.append(lab.names.new_queue("mail"))
+    moved = [key for key in found if key not in stay]
+    source.command("MIGRATE", target.host, target.port, "", 0, 5000, "KEYS", *moved)
+
+    store = lab.store.patient(0)
+    for act in (
+        lambda: store.sweep(lab.partition),
+        lambda: store.reap(lab.partition, task_timeout=10, worker_timeout=5),
+        lambda: store.promote(lab.partition),
+        lambda: store.take_ended(lab.partition, "w"),
+        lambda: lab.claim(store=store),
+    ):
+        with pytest.raises(RedisUnavailable):
+            act()
+
+    cluster.migrate_slot(slot, target)
+    assert lab.snapshot() == before
+    link.close()
+    connector.close()
+
+
 def seed_every_key(lab):
     """Let every key of a claim exist: one that does not would end the script before it began."""
     lab.running()

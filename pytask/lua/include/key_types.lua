@@ -1,10 +1,14 @@
 -- An error reply naming the first key that holds another type than pytask keeps there, or nil.
 -- Takes key, type, key, type, … and runs before the first write, because Lua does not roll back.
+-- A list that is not named to the script beforehand may still stand on the node its slot comes from:
+-- a second one must not be begun here, so absence is asked for in the way read_record does.
 local function wrong_type(...)
   local expected = {...}
   for i = 1, #expected, 2 do
     local found = redis.call('TYPE', expected[i]).ok
-    if found ~= 'none' and found ~= expected[i + 1] then
+    if found == 'none' then
+      redis.call('EXISTS', expected[i], KEYS[1])
+    elseif found ~= expected[i + 1] then
       return redis.error_reply('WRONGTYPE key ' .. expected[i] .. ' holds a ' .. found ..
         ' where pytask keeps a ' .. expected[i + 1] .. '; rename or delete it')
     end

@@ -1,9 +1,18 @@
 -- The named fields of a record as a list with false for the absent ones; nil if the key holds
 -- another type than a hash. Any other error ends the script: in a hash slot that is on its way to
 -- another node a record may be out of reach, which says nothing about its type.
+--
+-- The node such a slot is on its way to takes what it has not got yet for absent, without an error,
+-- if one key is asked for. Asked for two it says so: hence the second question.
 local function read_record(key, ...)
   local values = redis.pcall('HMGET', key, ...)
-  if not values.err then return values end
-  if not string.find(values.err, 'WRONGTYPE', 1, true) then error(values) end
-  return nil
+  if values.err then
+    if not string.find(values.err, 'WRONGTYPE', 1, true) then error(values) end
+    return nil
+  end
+  for _, value in ipairs(values) do
+    if value then return values end
+  end
+  redis.call('EXISTS', key, KEYS[1])
+  return values
 end
