@@ -19,8 +19,8 @@ from pytask.records import Ended
 from pytask.store import Store
 
 from . import invariants
-from .faults import FATES, Fate
-from .site import Site
+from .faults import FATES, FINE, Fate
+from .site import MAX_REAPS, Site
 from .upkeep import Model
 from .words import FOREIGN, Stamp
 
@@ -70,8 +70,10 @@ class Base(RuleBasedStateMachine):
         self.stopped: set[str] = set()
         self.tokens: dict[str, str] = {}
 
-    @initialize()
-    def agree(self) -> None:
+    @initialize(max_reaps=st.sampled_from((MAX_REAPS, MAX_REAPS, 1)))
+    def agree(self, max_reaps: int) -> None:
+        self.max_reaps = max_reaps
+        self.site.allow_reaps(max_reaps)
         self.site.calm.agree_partitions()
         self.note("history")
 
@@ -110,6 +112,13 @@ class Base(RuleBasedStateMachine):
         return self.runs[-1 - pick % len(self.runs)]
 
     # Acting
+
+    def tell_to_stop(self, at: int, task_id: str) -> None:
+        """Ask for a stop as a step of its own, before the run does something else."""
+        self.begin("stop")
+        _, code = self.act(FINE, lambda store: store.stop(task_id))
+        assert code == self.models[at].stop(task_id)
+        self.redis_holds_what_the_model_says()
 
     def begin(self, verb: str) -> None:
         self.verb = verb

@@ -14,7 +14,7 @@ from .base import TASK_TIMEOUT, WORKER_TIMEOUT, Base, fates, picks
 from .faults import FINE, Fate
 from .invariants import BY_HAND, entries_of
 from .owners import workers
-from .site import MAX_REAPS, WORKERS
+from .site import WORKERS
 
 
 class Keepers(Base):
@@ -68,7 +68,7 @@ class Keepers(Base):
             old = {one: at for one, at in model.leases.items() if isinstance(at, float)}
             oldest = sorted(old, key=lambda one: (old[one], one))
             stale = [one for one in oldest if old[one] < bound][:limit]
-            return len(stale), model.reap(stale, now, timeouts, set(dead), MAX_REAPS)
+            return len(stale), model.reap(stale, now, timeouts, set(dead), self.max_reaps)
 
         self.repeatedly(
             fate,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from itertools import count
 
 from hypothesis import strategies as st
@@ -25,9 +26,13 @@ _UNFINISHED = (State.STOPPED, State.RETRY, State.REVOKED, State.EXCEPTION)
 _outputs = st.sampled_from((b"1", b"null", b'"text"'))
 
 
-def _answer(reply: ClaimReply) -> tuple[object, object, int]:
+#: ID, token and attempts of each run; ID and reason of what was dropped; how many were set aside.
+ClaimAnswer = tuple[list[tuple[str, str, int]], list[tuple[str, str]], int]
+
+
+def _answer(reply: ClaimReply) -> ClaimAnswer:
     claimed = [(run.task_id, run.token, run.attempts) for run in reply.claimed]
-    return claimed, [tuple(one) for one in reply.rejected], reply.set_aside
+    return claimed, [(one.task_id, one.reason) for one in reply.rejected], reply.set_aside
 
 
 class Owners(Base):
@@ -42,39 +47,33 @@ class Owners(Base):
         queues=orders,
         limit=st.integers(1, 5),
         fate=fates,
+        echo=st.booleans(),
     )
     def claim(
-        self, pick: int, worker: str, queues: tuple[str, ...], limit: int, fate: Fate
+        self,
+        pick: int,
+        worker: str,
+        queues: tuple[str, ...],
+        limit: int,
+        fate: Fate,
+        echo: bool,
     ) -> None:
+        """Claim; an echo of the request may arrive once a run has been given back."""
         self.begin("claim")
         at = self.partition(pick)
-        partition, model = self.site.partitions[at], self.models[at]
         request = f"{next(self._requests):016x}"
         self._latest_claims[at, worker] = request
-
-        def call(store: Store) -> object:
-            return _answer(
-                store.claim(partition, worker=worker, queues=queues, limit=limit, request=request)
-            )
-
-        def in_model() -> object:
-            over = self.grace_over(model)
-            reply = model.claim(worker, queues, limit, request, over)
-            known = {token for _, _, token in self.runs}
-            for task_id, token, _ in reply[0]:
-                if token not in known:
-                    self.runs.append((at, task_id, token))
-            return reply
-
+        call, in_model = self._claim_calls(at, worker, queues, limit, request)
         # A repeat is told of the same runs; what was dropped was dropped the first time.
         times, reply = self.act(fate, call)
-        expected = None
+        expected: ClaimAnswer | None = None
         for number in range(times):
-            before = expected
-            expected = in_model()
-            if number and before is not None and before[0]:  # type: ignore[index]
-                assert expected[0] == before[0]  # type: ignore[index]
-        if reply is None:
+            before, expected = expected, in_model()
+            if number and before is not None and before[0]:
+                assert expected[0] == before[0]
+        if reply is not None:
+            assert reply == expected, f"claim answered {reply}, expected {expected}"
+        if reply is None or times > 1:
             # One claim per worker and partition is under way: after the next one it is over.
             self.pending.append(
                 lambda: (
@@ -83,8 +82,45 @@ class Owners(Base):
                     else (None, None)
                 )
             )
-        else:
-            assert reply == expected, f"claim answered {reply}, expected {expected}"
+        if echo and expected is not None and expected[0]:
+            self.redis_holds_what_the_model_says()
+            self._give_back_and_echo(at, expected[0][0][:2], call, in_model)
+
+    def _give_back_and_echo(
+        self,
+        at: int,
+        run: tuple[str, str],
+        call: Callable[[Store], ClaimAnswer],
+        in_model: Callable[[], ClaimAnswer],
+    ) -> None:
+        self.begin("requeue")
+        _, codes = self.act(FINE, lambda store: store.requeue(self.site.partitions[at], [run]))
+        assert codes == self.models[at].requeue([run])
+        self.redis_holds_what_the_model_says()
+        self.begin("claim")
+        _, reply = self.act(FINE, call)
+        expected = in_model()
+        assert reply == expected, f"an echo of a claim answered {reply}, expected {expected}"
+
+    def _claim_calls(
+        self, at: int, worker: str, queues: tuple[str, ...], limit: int, request: str
+    ) -> tuple[Callable[[Store], ClaimAnswer], Callable[[], ClaimAnswer]]:
+        partition, model = self.site.partitions[at], self.models[at]
+
+        def call(store: Store) -> ClaimAnswer:
+            return _answer(
+                store.claim(partition, worker=worker, queues=queues, limit=limit, request=request)
+            )
+
+        def in_model() -> ClaimAnswer:
+            reply = model.claim(worker, queues, limit, request, self.grace_over(model))
+            known = {token for _, _, token in self.runs}
+            for task_id, token, _ in reply[0]:
+                if token not in known:
+                    self.runs.append((at, task_id, token))
+            return reply
+
+        return call, in_model
 
     @precondition(lambda self: any(any(model.queues.values()) for model in self.models))
     @rule(worker=workers, fate=fates)
@@ -180,11 +216,16 @@ class Owners(Base):
         batch=batches,
         state=st.sampled_from((State.SUCCESS, State.ERROR, *_UNFINISHED)),
         output=_outputs,
+        stop_first=st.booleans(),
         fate=fates,
     )
-    def finish(self, batch: list[int], state: State, output: bytes, fate: Fate) -> None:
-        self.begin("finish")
+    def finish(
+        self, batch: list[int], state: State, output: bytes, stop_first: bool, fate: Fate
+    ) -> None:
         at, runs = self._batch(batch)
+        if stop_first and self.models[at].state(runs[0][0]) == "RUNNING":
+            self.tell_to_stop(at, runs[0][0])
+        self.begin("finish")
         partition, model = self.site.partitions[at], self.models[at]
         delay = 1000.0 if state is State.RETRY else 0.0
         outcomes = [Outcome(task_id, token, state, output, delay) for task_id, token in runs]

@@ -66,6 +66,11 @@ class Site:
         self.task_ids = [self._pick_ids(number) for number in self.partitions]
         self._names = [self._list_names(number) for number in self.partitions]
 
+    def allow_reaps(self, number: int) -> None:
+        """Make a dead letter of a task that lost so many workers."""
+        for store in (self.store, self.hasty, self.calm):
+            store.settings = store.settings.with_options(max_reaps=number)
+
     def _pick_ids(self, partition: int) -> tuple[str, ...]:
         # Among them an ID with characters that patterns, hash tags and shells make something of.
         wanted = ("a", "b{x}*\\", "ü %s -control", "c", "d", "e", "f", "g", "h", "i", "j", "k")

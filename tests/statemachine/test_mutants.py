@@ -12,6 +12,7 @@ import time
 
 import pytest
 from hypothesis import Phase
+from hypothesis.errors import FlakyFailure
 from hypothesis.stateful import run_state_machine_as_test
 
 from pytask.scripts import list_names, load
@@ -200,7 +201,8 @@ def test_a_script_without_this_guard_is_found(mutant, connector, keys, settings)
     machine.site.link.mutate(scripts, old, new)
     began = time.monotonic()
 
-    with pytest.raises(AssertionError):
+    # Flaky: what depends on the clock need not show itself twice.
+    with pytest.raises((AssertionError, FlakyFailure)):
         run_state_machine_as_test(machine, settings=profile(PATIENCE, phases=[Phase.generate]))
 
     histories, seconds = machine.counts["history"], time.monotonic() - began
