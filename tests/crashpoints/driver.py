@@ -30,7 +30,7 @@ from .hooks import AFTER, BEFORE, Target
 from .roles import CLIENT, ENDING, SETTINGS, WORKER
 
 #: Processes that are about to die, at a time.
-AT_ONCE = 10
+AT_ONCE = 12
 #: Seconds a process has to meet its end before it is tried again at an easier occurrence.
 PATIENCE = 10.0
 #: How often that is done.
@@ -46,6 +46,7 @@ class Job:
     """One process to be killed."""
 
     target: Target
+    found_in: str
     role: str
     tries: int = 0
     deadline: float = 0.0
@@ -181,7 +182,7 @@ def kill_at_all(found: dict[str, Found], kills: int, progress: Any = None) -> Re
     began_at = time.monotonic()
     result = Result({point: one.role for point, one in found.items()})
     jobs = [
-        Job(Target(point, phase, one.occurrence()), one.role)
+        Job(Target(point, phase, one.occurrence()), one.role, one.role)
         for (point, one), phase, _ in itertools.product(
             found.items(), (BEFORE, AFTER), range(kills)
         )
@@ -231,6 +232,9 @@ def _again(job: Job, waiting: list[Job], result: Result) -> None:
     job.tries += 1
     if job.tries < TRIES:
         job.target = job.target._replace(occurrence=1)
+        if job.found_in == ENDING:
+            # What it was found to do is perhaps done by those who live longer as well.
+            job.role = WORKER if job.tries % 2 else ENDING
         waiting.insert(0, job)
     else:
         result.missed.append(job.target)

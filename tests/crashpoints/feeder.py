@@ -70,8 +70,16 @@ class Feeder:
         if number % 4 == 0:
             self._do_by_hand()
         if number % 25 == 20:
-            # Longer than redis_grace: workers stop what they run, and give it back.
-            self._server.command("CLIENT", "PAUSE", 1500, "ALL")
+            self._stall()
+
+    def _stall(self) -> None:
+        """Let Redis stand still for longer than ``redis_grace`` while workers claim tasks.
+
+        They stop what they run, and give it back; what they claimed they hear of too late.
+        """
+        burst = [{"task": "quick", "task_id": f"plain-f{next(self._names)}"} for _ in range(300)]
+        self._confirmed(*self._helpers.start_tasks(burst))
+        self._server.command("CLIENT", "PAUSE", 1500, "ALL")
 
     def _serve(self) -> None:
         """Start a task that runs until it is stopped; reload and stop earlier ones."""
