@@ -178,6 +178,8 @@ def make_cluster_client(
             "or pytask-gevent[redis-py-cluster]"
         ) from error
     startup = [{"host": host, "port": port} for host, port in hosts]
+    # Its check of the coverage asks for CONFIG, which a user with few permissions may not.
+    settings.setdefault("skip_full_coverage_check", True)
     return rediscluster.RedisCluster(startup_nodes=startup, **settings)
 
 
