@@ -23,6 +23,7 @@ def parse(words: list[str]) -> argparse.Namespace:
     parser.add_argument("--producers", type=int, default=3)
     parser.add_argument("--rate", type=float, default=250.0, help="tasks per second and producer")
     parser.add_argument("--only", action="append", default=[], help="a fault; may be repeated")
+    parser.add_argument("--appendfsync", default="everysec", choices=["everysec", "no", "always"])
     parser.add_argument("--keep", default="", help="directory to keep a summary of the run in")
     parser.add_argument("--lax", action="store_true", help="accept a run that exercised little")
     return parser.parse_args(words)
@@ -45,11 +46,13 @@ def main(words: list[str]) -> int:
         settings=dict(FAST),
         keep=choices.keep,
         strict=not choices.lax,
+        appendfsync=choices.appendfsync,
     )
     say(
         f"chaos on {options.topology} ({options.server}) for {options.seconds:g} s; replay with: "
         f"python -m tests.chaos --seed {seed} --topology {options.topology} "
-        f"--server {options.server} --seconds {options.seconds:g} --pause {options.pause:g}"
+        f"--server {options.server} --seconds {options.seconds:g} --pause {options.pause:g} "
+        f"--appendfsync {options.appendfsync}"
     )
     result = Run(options).execute()
     tell(result)

@@ -42,6 +42,8 @@ class Options:
         only: Faults to limit the run to.
         settings: Of all processes.
         keep: Where to keep the evidence; empty: nowhere.
+        appendfsync: Of the servers; only with ``everysec`` a killed one may lose what it had
+            acknowledged.
         strict: Whether a run that exercised too little fails.
     """
 
@@ -57,3 +59,4 @@ class Options:
     settings: dict[str, Any] = field(default_factory=lambda: dict(FAST))
     keep: str = ""
     strict: bool = True
+    appendfsync: str = "everysec"

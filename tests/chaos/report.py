@@ -47,6 +47,7 @@ def table(head: Sequence[str], rows: Iterable[Sequence[Any]]) -> str:
 def describe_runs(runs: list[dict[str, Any]]) -> str:
     """Return the section on chaos runs."""
     rows = [
+        ("**verdict**", _verdict),
         ("length of the faults, s", lambda run: f"{run['options']['seconds']:g}"),
         (
             "faults injected (kinds)",
@@ -91,9 +92,16 @@ def describe_runs(runs: list[dict[str, Any]]) -> str:
     return text
 
 
+def _verdict(run: dict[str, Any]) -> str:
+    """Say whether it passed, and if not why: a run that proves too little has failed, too."""
+    wrong = [f"{len(run['violations'])} promises broken"] if run["violations"] else []
+    wrong += run["problems"]
+    return "failed: " + "; ".join(wrong) if wrong else "passed"
+
+
 def _rolled_back(run: dict[str, Any]) -> str:
     found = {name: one for name, one in run["numbers"].items() if name.startswith("rolled_back")}
-    return str(sum(found.values())) if run["options"]["topology"] != "single" else "cannot be"
+    return str(sum(found.values()))
 
 
 def _recovery(run: dict[str, Any], kind: str = "") -> str:
@@ -107,7 +115,7 @@ def _recovery(run: dict[str, Any], kind: str = "") -> str:
 def describe_faults(runs: list[dict[str, Any]]) -> str:
     """Return the table of faults."""
     names = sorted({name for run in runs for name in run["faults"]})
-    head = ["fault", *(run["options"]["topology"] for run in runs)]
+    head = ["fault", *(_name(run) for run in runs)]
     rows = [[name, *(run["faults"].get(name, "-") for run in runs)] for name in names]
     return "\n## Faults\n\n" + table(head, rows)
 
@@ -132,7 +140,7 @@ def describe_numbers(rows: list[dict[str, str]]) -> str:
 
 
 def _name(run: dict[str, Any]) -> str:
-    return f"chaos-{run['options']['topology']}"
+    return f"chaos-{run['options']['topology']}-{run['options']['seed']}"
 
 
 def main(words: list[str]) -> int:
@@ -145,7 +153,7 @@ def main(words: list[str]) -> int:
     runs = {}
     for path in sorted(source.glob("*-*.json"), key=lambda path: path.stat().st_mtime):
         run = json.loads(path.read_text())
-        runs[run["options"]["topology"]] = run  # the newest of each topology
+        runs[_name(run)] = run  # every one that was kept, passed or not
     to.mkdir(parents=True, exist_ok=True)
     page = _HEAD
     if runs:

@@ -92,7 +92,9 @@ class Run:
     def execute(self) -> Result:
         """Do everything; servers and processes are gone afterwards."""
         audit.install()
-        target: Target = TARGETS[self.options.topology](self.options.server)
+        target: Target = TARGETS[self.options.topology](
+            self.options.server, self.options.appendfsync
+        )
         zones = [target.zone() for _ in range(self.options.workers + 1)]
         fleet = Fleet([])
         try:
@@ -310,6 +312,7 @@ class Run:
             tagged=target.is_cluster,
             drained=not self.problems,
             rollback=target.may_lose,
+            lazy_file=self.options.appendfsync == "everysec",
             workers=self.admin.living(),
         )
 

@@ -18,7 +18,6 @@ PARTITIONS = 8
 
 _OPTIONS: dict[str, Any] = {
     "appendonly": "yes",
-    "appendfsync": "everysec",
     # A script that runs longer answers BUSY to everybody else.
     "lua_time_limit": 100,
     "maxmemory_policy": "noeviction",
@@ -84,9 +83,9 @@ class SingleTarget(Target):
 
     name = "single"
 
-    def __init__(self, kind: str) -> None:
+    def __init__(self, kind: str, appendfsync: str = "everysec") -> None:
         super().__init__()
-        self.nodes = self.seeds = [Server(kind, **_OPTIONS).start()]
+        self.nodes = self.seeds = [Server(kind, appendfsync=appendfsync, **_OPTIONS).start()]
 
     def url(self, seeds: str) -> str:
         return f"redis://{seeds}/0"
@@ -104,12 +103,14 @@ class SentinelTarget(Target):
     name = "sentinel"
     may_lose = True
 
-    def __init__(self, kind: str) -> None:
+    def __init__(self, kind: str, appendfsync: str = "everysec") -> None:
         super().__init__()
         # A master that was replaced goes on until a sentinel tells it so, some ten seconds later.
         # Without a replica it refuses writes instead of accepting them in vain.
         bound = {"min_replicas_to_write": 1, "min_replicas_max_lag": 2}
-        self.group = Sentinels(1, kind=kind, down_after=1000, **bound, **_OPTIONS).start()
+        self.group = Sentinels(
+            1, kind=kind, down_after=1000, **bound, appendfsync=appendfsync, **_OPTIONS
+        ).start()
         self.nodes, self.seeds = self.group.nodes, list(self.group.sentinels)
 
     def url(self, seeds: str) -> str:
@@ -137,9 +138,11 @@ class ClusterTarget(Target):
     may_lose = True
     partitions = PARTITIONS
 
-    def __init__(self, kind: str) -> None:
+    def __init__(self, kind: str, appendfsync: str = "everysec") -> None:
         super().__init__()
-        self.cluster = Cluster(3, 1, kind=kind, node_timeout=1000, **_OPTIONS).start()
+        self.cluster = Cluster(
+            3, 1, kind=kind, node_timeout=1000, appendfsync=appendfsync, **_OPTIONS
+        ).start()
         self.nodes = self.seeds = self.cluster.nodes
 
     def url(self, seeds: str) -> str:

@@ -121,6 +121,14 @@ def test_what_a_failover_rolled_back_is_told_apart_from_what_was_lost():
     assert rules([], [fault]) == {"I1"}
 
 
+def test_a_kill_excuses_only_what_was_acknowledged_just_before_it():
+    kill = {"ev": "fault", "name": "Redis kill -9 and restart", "area": "server", "wall": 2.5}
+    assert rules([], [kill], lazy_file=True) == set()
+    assert rules([], [kill]) == {"I1"}
+    assert rules([], [{**kill, "wall": 5.0}], lazy_file=True) == {"I1"}
+    assert rules([], [{**kill, "wall": 1.5}], lazy_file=True) == {"I1"}
+
+
 def test_a_task_that_never_ends_is_lost():
     assert rules([enqueue(), claim()], drained=True) == {"I1"}
 

@@ -41,6 +41,7 @@ class Evidence:
         tagged: Whether keys carry hash tags.
         drained: Whether the run waited for all work to end.
         rollback: Whether servers may have lost writes they had acknowledged (failovers).
+        lazy_file: Whether a killed server may have (appendfsync everysec).
         workers: The living workers at the time of the dump.
     """
 
@@ -53,4 +54,5 @@ class Evidence:
     tagged: bool = False
     drained: bool = False
     rollback: bool = False
+    lazy_file: bool = False
     workers: list[str] = field(default_factory=list)
