@@ -87,7 +87,7 @@ class Feeder:
         service = f"service-f{next(self._names)}"
         self._confirmed(helpers.start_task("service", service))
         self.services.append(service)
-        for one in self.services[-4:]:
+        for one in self.services:
             helpers.reload_task(one)
         if len(self.services) > 8:
             helpers.stop_task(self.services.pop(0))
