@@ -6,6 +6,7 @@ import itertools
 import json
 import os
 import random
+import shutil
 import signal
 import sys
 import tempfile
@@ -101,6 +102,8 @@ class Stage:
         words = [sys.executable, "-m", "tests.crashpoints.zygote", self.server.url]
         self._zygote = process.spawn([*words, str(self.directory)], stdin=PIPE, stdout=PIPE)
         self.recorder = Recorder(self.directory, "driver")
+        #: Whether history and log are to be looked at.
+        self.is_evidence = False
 
     def call(self, verb: str, **request: Any) -> Any:
         """Ask the zygote for something."""
@@ -125,6 +128,8 @@ class Stage:
                 stream.close()
         self.recorder.close()
         self.server.close()
+        if not self.is_evidence:
+            shutil.rmtree(self.directory, ignore_errors=True)
 
 
 @contextmanager
@@ -193,6 +198,7 @@ def kill_at_all(found: dict[str, Found], kills: int, progress: Any = None) -> Re
             _kill(stage, batch, result)
             feeder.stop()
             outcome = checks.settle_and_check(stage, feeder)
+            stage.is_evidence = bool(outcome.problems)
         result.confirmed += outcome.confirmed
         result.reaps += outcome.reaps
         result.problems += outcome.problems
