@@ -171,6 +171,23 @@ def check_task_id(task_id: str) -> str:
     return task_id
 
 
+def shown(text: str, keep: str = "") -> str:
+    """Return text for a terminal or a log, where an ID from outside must not act as a command.
+
+    Args:
+        text: What to show.
+        keep: Characters that stay although they are not printable, such as line ends.
+    """
+    if text.isprintable():
+        return text
+    return "".join(
+        character
+        if character.isprintable() or character in keep
+        else character.encode("unicode_escape").decode()
+        for character in text
+    )
+
+
 def id_to_bytes(task_id: str) -> bytes:
     return task_id.encode("utf-8", "surrogateescape")
 

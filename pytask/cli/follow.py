@@ -13,6 +13,7 @@ from pytask.cli.errors import CommandFailed, ExitCode
 from pytask.cli.options import json_option, option
 from pytask.cli.output import as_text, decoded, echo_json
 from pytask.cli.session import client_command
+from pytask.records import shown
 from pytask.states import READY
 
 if TYPE_CHECKING:
@@ -129,4 +130,4 @@ def _echo(event: dict[str, Any], as_json: bool) -> None:
         return
     at = time.strftime("%H:%M:%S", time.localtime(event["time"]))
     data = "" if event["data"] is None else as_text(event["data"])
-    click.echo(f"{at}  {event['id']}  {event['event']}  {data}".rstrip())
+    click.echo(shown(f"{at}  {event['id']}  {event['event']}  {data}".rstrip()))

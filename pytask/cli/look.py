@@ -138,12 +138,13 @@ def show(helpers: PyTaskHelpers, task_id: str, as_json: bool) -> None:
         echo_json({"id": task_id, "state": State.WAIT, **record, **values})
         return
     first = ("task", "state", "data", "output")
-    shown = {"id": task_id, "state": record.get("state", State.WAIT.value)}
-    shown |= {name: record[name] for name in first if name in record}
-    shown |= dict(sorted(record.items()))
-    width = max(map(len, shown))
-    for name, text in shown.items():
-        click.echo(f"{name:<{width}}  {_readable(name, text, ' ' * (width + 2))}")
+    ordered = {"id": task_id, "state": record.get("state", State.WAIT.value)}
+    ordered |= {name: record[name] for name in first if name in record}
+    ordered |= dict(sorted(record.items()))
+    width = max(map(len, ordered))
+    for name, text in ordered.items():
+        line = f"{name:<{width}}  {_readable(name, text, ' ' * (width + 2))}"
+        click.echo(shown(line, keep="\n"))
 
 
 def _readable(name: str, text: str, indent: str) -> str:

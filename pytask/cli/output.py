@@ -8,7 +8,7 @@ from typing import Any
 
 import click
 
-from pytask.records import from_json, to_json
+from pytask.records import from_json, shown, to_json
 
 
 def echo_json(value: Any) -> None:
@@ -21,7 +21,7 @@ def echo_table(columns: Sequence[str], rows: Iterable[Sequence[object]]) -> None
     if not sys.stdout.isatty():
         click.echo("\t".join(columns))
         for row in rows:
-            click.echo("\t".join(str(cell) for cell in row))
+            click.echo("\t".join(shown(str(cell)) for cell in row))
         return
     from rich.console import Console
     from rich.table import Table
@@ -32,7 +32,7 @@ def echo_table(columns: Sequence[str], rows: Iterable[Sequence[object]]) -> None
         table.add_column(column, overflow="fold")
     for row in rows:
         # Text, not str: a task ID may look like markup.
-        table.add_row(*(Text(str(cell)) for cell in row))
+        table.add_row(*(Text(shown(str(cell))) for cell in row))
     Console(highlight=False).print(table)
 
 

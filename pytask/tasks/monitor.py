@@ -19,7 +19,7 @@ from collections.abc import Callable, Iterator
 from typing import ClassVar
 
 from pytask.exceptions import InvalidTask, RedisError
-from pytask.records import WorkerInfo
+from pytask.records import WorkerInfo, shown
 from pytask.settings import Settings
 from pytask.states import Code
 from pytask.store import Store
@@ -216,7 +216,7 @@ class Monitor(Task):
                 skip=skip,
             )
             for task_id, code in round_.reaped:
-                logger.warning("Task %s lost its worker: %s", task_id, _VERDICT[code])
+                logger.warning("Task %s lost its worker: %s", shown(task_id), _VERDICT[code])
             reaped += len(round_.reaped)
             if round_.examined < REAP_BATCH:
                 return reaped
@@ -226,7 +226,7 @@ class Monitor(Task):
         cursor, mended = self._store.sweep(partition, self._sweeps.get(partition, 0))
         self._sweeps[partition] = cursor
         for rule, task_id in mended:
-            logger.warning("Mended task %s: %s", task_id, rule)
+            logger.warning("Mended task %s: %s", shown(task_id), rule)
 
     def _return_stray_claims(self) -> None:
         """Return the claim lists of workers that are not in the registry any more."""
@@ -259,7 +259,9 @@ class Monitor(Task):
         again, self._suspects = self._suspects, set()
         for task_id in again:
             if self._store.adopt(task_id) is Code.OK:
-                logger.warning("Task %s was in no list; it is back where it belongs", task_id)
+                logger.warning(
+                    "Task %s was in no list; it is back where it belongs", shown(task_id)
+                )
         if self._records is None:
             self._records = self._store.scan_records()
         for _ in range(calls):

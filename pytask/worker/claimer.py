@@ -22,7 +22,7 @@ import time
 from gevent.event import Event
 
 from pytask.exceptions import RedisRefused, RedisUnavailable
-from pytask.records import ClaimReply, Rejected, new_request_id
+from pytask.records import ClaimReply, Rejected, new_request_id, shown
 from pytask.settings import Settings
 from pytask.states import Code
 from pytask.store import Store
@@ -244,12 +244,13 @@ class Waiter(Service):
 
 
 def _report(rejected: Rejected) -> None:
+    task_id = shown(rejected.task_id)
     if rejected.reason == "missing":
-        logger.warning("ID %s on the queue has no record; it is dropped", rejected.task_id)
+        logger.warning("ID %s on the queue has no record; it is dropped", task_id)
     elif rejected.reason == "type":
         logger.error(
             "the key of task %s is not a hash; its ID is dropped, the key is left as it is",
-            rejected.task_id,
+            task_id,
         )
     else:
-        logger.debug("ID %s on the queue is dropped: %s", rejected.task_id, rejected.reason)
+        logger.debug("ID %s on the queue is dropped: %s", task_id, rejected.reason)

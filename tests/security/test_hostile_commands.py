@@ -169,7 +169,6 @@ def test_reading_json_raises_nothing_but_a_value_error(value: bytes) -> None:
         from_json(value)
 
 
-@pytest.mark.xfail(reason="the command line writes control characters of records to terminals")
 @pytest.mark.topologies("valkey")
 def test_the_terminal_of_a_person_obeys_no_task(command, connector, keys):
     """IDs and names that came in past the checks do not reach a terminal as commands to it."""
