@@ -15,6 +15,7 @@ from pytask.cli.options import Names, json_option, option
 from pytask.cli.output import as_text, decoded, echo_json, echo_table
 from pytask.cli.session import client_command
 from pytask.keys import DEFAULT_QUEUE
+from pytask.records import shown
 from pytask.states import State
 
 if TYPE_CHECKING:
