@@ -286,6 +286,7 @@ def test_a_claim_that_is_answered_late_refreshes_its_leases_first(serve: Serve) 
 def test_what_a_last_claim_got_is_given_back_unstarted(serve: Serve) -> None:
     worker = serve(Holds)
     claimer = lone_claimer(worker)
+    wait_until(claimer.idle.is_set)  # no claim of its own is under way, with slots reserved
     claimer.kill()
     claimer.join()
     task_id = worker.start("holds")
