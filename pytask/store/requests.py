@@ -132,7 +132,8 @@ class Requests(Calls):
             data: JSON.
         """
         message = b'{"event":' + to_json(event) + b',"data":' + data + b"}"
-        self._command("PUBLISH", self.keys.events_channel(task_id), message)
+        keys = [self.keys.of(task_id).record(task_id)]
+        self._run("publish", keys, [self.keys.events_channel(task_id), message])
 
     def write_fields(self, task_id: str, values: dict[str, str]) -> None:
         """Set fields of a record by hand; creates the record if there is none."""

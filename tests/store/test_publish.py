@@ -1,0 +1,38 @@
+"""publish: no edge, an event of a task."""
+
+import json
+
+import pytest
+
+
+@pytest.mark.topologies("valkey", "cluster")
+def test_what_a_task_says_is_heard_before_its_end(lab, events_of):
+    task_id = lab.waiting()
+    [run] = lab.claim().claimed
+    events = events_of(task_id)
+    for number in range(50):
+        lab.store.publish(task_id, "counted", json.dumps(number).encode())
+    lab.finish(run)
+
+    found = [json.loads(events.get()) for _ in range(51)]
+    assert [event["data"] for event in found[:50]] == list(range(50))
+    assert found[50] == {"event": "success", "data": None}
+
+
+@pytest.mark.topologies("valkey", "cluster")
+def test_an_event_needs_no_record_and_writes_nothing(lab, events_of):
+    task_id = lab.id()
+    events = events_of(task_id)
+    before = lab.snapshot()
+    lab.store.publish(task_id, "hello")
+    assert json.loads(events.get()) == {"event": "hello", "data": None}
+    assert lab.snapshot() == before
+
+
+@pytest.mark.topologies("valkey", "cluster")
+def test_a_foreign_value_under_the_name_of_the_record_does_not_matter(lab, events_of):
+    task_id = lab.id()
+    lab.foreign(lab.names.record(task_id), b"list")
+    events = events_of(task_id)
+    lab.store.publish(task_id, "hello", b"[1]")
+    assert json.loads(events.get()) == {"event": "hello", "data": [1]}
