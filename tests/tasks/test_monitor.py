@@ -108,7 +108,7 @@ def test_a_partition_that_fails_is_reported_and_does_not_end_the_round(
 ) -> None:
     raw.set(helpers.keys.partitions[0].leases, "foreign")
     monitor = watching(bind)
-    with pytest.raises(WrongKeyType, match="lease"):  # from the look for orphans, after the rounds
+    with pytest.raises(WrongKeyType):  # from the look for orphans, after the rounds
         monitor.check_tasks()
     assert "the others were checked" in caplog.text
     raw.delete(helpers.keys.partitions[0].leases)
