@@ -27,6 +27,9 @@ Process = subprocess.Popen[bytes]
 
 ROOT = Path(__file__).parents[1]
 
+#: Exit status when the tasks did not happen to be two for each worker: record it again.
+UNEVEN = 3
+
 TASKS = """
 from gevent import monkey
 
@@ -145,6 +148,11 @@ def record(directory: str, server: Connector) -> None:
         start("pytask events 'count-*' > events.log", "events.log", is_listening)
         terminal.type("for n in 1 2 3 4; do pytask start hello/count --id count-$n; done")
         terminal.type(status)
+        client, pid = server.user_client, programs[0].pid
+        workers = [client.hget(f"task-count-{number}", "worker") for number in range(1, 5)]
+        if sum(f"-{pid}-" in str(worker) for worker in workers) != 2:
+            # Whoever is idle takes a task; that this is two for each is only likely.
+            raise SystemExit(UNEVEN)
         terminal.type(f"date +%T; kill -9 {programs[0].pid}")
         terminal.type(
             "until [ $(grep -c 'attempt.:2' events.log) = 2 ]; do sleep 0.1; done; cat events.log"

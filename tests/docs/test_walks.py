@@ -68,17 +68,26 @@ def test_every_block_of_the_quick_start_works(walk: Callable[..., Walk], tmp_pat
 @pytest.mark.slow
 def test_the_transcript_of_the_readme_is_what_its_script_prints() -> None:
     (shown,) = [block.text for block in read_blocks(README) if block.role == "transcript"]
-    printed = subprocess.run(
-        [sys.executable, str(DOCS / "kill_a_worker.py")],
-        stdout=subprocess.PIPE,
-        timeout=60,
-        check=True,
-    ).stdout.decode()
+    for _ in range(8):
+        recorded = subprocess.run(
+            [sys.executable, str(DOCS / "kill_a_worker.py")],
+            stdout=subprocess.PIPE,
+            timeout=60,
+            check=False,
+        )
+        if recorded.returncode != UNEVEN:
+            break
+    assert recorded.returncode == 0
+    printed = recorded.stdout.decode()
 
     assert _shape(printed) == _shape(shown)
     requeued = {line.split()[1] for line in printed.splitlines() if "requeued" in line}
     restarted = {line.split()[1] for line in printed.splitlines() if '{"attempt":2}' in line}
     assert requeued == restarted and len(requeued) == 2
+
+
+#: What the script says when the tasks were not two for each worker, which is chance.
+UNEVEN = 3
 
 
 def _shape(transcript: str) -> list[str]:
