@@ -10,9 +10,13 @@ from collections.abc import Callable
 from typing import Any
 
 import gevent
+from gevent.local import local
 from gevent.util import print_run_info
 
 logger = logging.getLogger(__name__)
+
+#: Of the greenlet that forks: the signals its thread had blocked before.
+_forking = local()
 
 
 def ending_signals() -> list[signal.Signals]:
@@ -63,6 +67,22 @@ def print_stacks() -> None:
     """Write the stack of every greenlet and thread to stderr."""
     print_run_info(file=sys.stderr)
     sys.stderr.flush()
+
+
+def hold_back_signals() -> None:
+    """Let signals wait for the end of a fork.
+
+    Until the child has its own way to take them, it has the handlers of the worker: a signal to the
+    child would be noted for an event loop that nobody there listens to, and not end it.
+    """
+    _forking.mask = signal.pthread_sigmask(signal.SIG_BLOCK, {*ending_signals(), signal.SIGUSR1})
+
+
+def let_signals_in() -> None:
+    """Undo :func:`hold_back_signals`, if that was called; in the parent and in the child."""
+    mask = _forking.__dict__.pop("mask", None)
+    if mask is not None:
+        signal.pthread_sigmask(signal.SIG_SETMASK, mask)
 
 
 def restore_default_signals() -> None:

@@ -40,7 +40,7 @@ from pytask.worker.parts import Parts
 from pytask.worker.runs import DONE, REQUEUE
 from pytask.worker.servers import warn_of_unsafe_servers
 from pytask.worker.service import Service
-from pytask.worker.signals import restore_default_signals
+from pytask.worker.signals import hold_back_signals, let_signals_in, restore_default_signals
 
 logger = logging.getLogger(__name__)
 
@@ -302,6 +302,11 @@ def _result_of(function: Callable[[], object]) -> Exception | None:
     return None
 
 
+def _before_fork() -> None:
+    if _living:
+        hold_back_signals()
+
+
 def _after_fork() -> None:
     living = list(_living)
     _living.clear()
@@ -309,6 +314,7 @@ def _after_fork() -> None:
         supervisor.fall_silent()
     if living:
         restore_default_signals()
+    let_signals_in()
 
 
-os.register_at_fork(after_in_child=_after_fork)
+os.register_at_fork(before=_before_fork, after_in_child=_after_fork, after_in_parent=let_signals_in)

@@ -95,10 +95,13 @@ class Forks(Task):
 
     NAME = "forks"
 
+    def __init__(self, lasts: float = 2.0) -> None:
+        self.lasts = lasts
+
     def start(self) -> int:
         child = os.fork()
         if child == 0:
-            gevent.sleep(2.0)
+            gevent.sleep(self.lasts)
             tell("child", pid=os.getpid())
             os._exit(0)
         tell("forked", child=child)

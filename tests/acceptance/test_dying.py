@@ -1,5 +1,6 @@
 """Workers that die, freeze, fork or choke, and those that carry on."""
 
+import json
 import os
 import signal
 import time
@@ -173,9 +174,47 @@ def test_a_forked_child_does_nothing_for_its_parent(launch: Launch, helpers: Any
 
 def test_a_forked_child_dies_by_a_signal_as_any_process(launch: Launch, helpers: Any) -> None:
     worker = launch(**FAST)
-    helpers.start_tasks([("forks", {})])
+    (task_id,) = helpers.start_tasks([("forks", {"lasts": 600})])
     child = worker.wait_for_event("forked")["child"]
     os.kill(child, signal.SIGTERM)
-    wait_until(lambda: not helpers.get_active_task_ids(), 1.5)
+    wait_until(lambda: state_of(helpers, task_id) == "SUCCESS")
     assert worker.running
     assert "no more tasks are taken" not in worker.output
+
+
+def test_a_signal_that_comes_before_the_first_line_of_a_forked_child_ends_it(
+    address: Any, namespace: Any, worker_process: Any
+) -> None:
+    script = """
+        from gevent import monkey
+        monkey.patch_all()
+        import json, os, signal, sys
+
+        # Registered before those of pytask, so it runs before them.
+        signalled = lambda: os.kill(os.getpid(), signal.SIGTERM)
+        os.register_at_fork(after_in_child=signalled)
+
+        from pytask import PyTask, Task
+        from tests.support.tell import tell
+
+        class Forks(Task):
+            NAME = "forks"
+
+            def start(self):
+                before = signal.pthread_sigmask(signal.SIG_BLOCK, [])
+                child = os.fork()
+                if child == 0:
+                    tell("child lives")
+                    os._exit(0)
+                assert signal.pthread_sigmask(signal.SIG_BLOCK, []) == before
+                tell("died", by=os.WTERMSIG(os.waitpid(child, 0)[1]))
+
+        app = PyTask(json.loads(sys.argv[1]), **json.loads(sys.argv[2]))
+        app.add_task(Forks)
+        app.start_local_task("forks")
+        app.run()
+    """
+    worker = worker_process(script, [json.dumps(address), namespace.options])
+    worker.wait_for_event("died", by=signal.SIGTERM)
+    assert "child lives" not in worker.output
+    assert worker.stop() == 0
