@@ -6,10 +6,14 @@ from typing import TypeVar
 
 T = TypeVar("T")
 
+#: Seconds. Only a test that fails takes so long: a machine that is busy with other things must not
+#: make one fail.
+PATIENCE = 30.0
+
 
 def wait_until(
     condition: Callable[[], T],
-    timeout: float = 10.0,
+    timeout: float = PATIENCE,
     message: str | Callable[[], str] = "",
     *,
     interval: float = 0.01,

@@ -25,7 +25,7 @@ from typing import Any, TypeVar
 
 from . import process
 from .tell import MARK
-from .waiting import wait_until
+from .waiting import PATIENCE, wait_until
 
 ROOT = Path(__file__).parents[2]
 T = TypeVar("T")
@@ -95,7 +95,7 @@ class WorkerProcess:
         lines = (line.partition(MARK) for line in list(self._lines))
         return [json.loads(text) for _, mark, text in lines if mark]
 
-    def wait_for_line(self, pattern: str, timeout: float = 15.0) -> re.Match[str]:
+    def wait_for_line(self, pattern: str, timeout: float = PATIENCE) -> re.Match[str]:
         """Wait until a line of its output matches a regular expression.
 
         Raises:
@@ -109,7 +109,7 @@ class WorkerProcess:
         return self.wait_for(found, timeout, f"a line that matches {pattern!r}")
 
     def wait_for_event(
-        self, name: str, timeout: float = 15.0, *, count: int = 1, **expected: Any
+        self, name: str, timeout: float = PATIENCE, *, count: int = 1, **expected: Any
     ) -> dict[str, Any]:
         """Wait until it told an event.
 
@@ -192,12 +192,12 @@ class WorkerProcess:
         self.process.kill()
         self.wait()
 
-    def stop(self, timeout: float = 15.0) -> int:
+    def stop(self, timeout: float = PATIENCE) -> int:
         """Ask it to end (SIGTERM), wait, and return its exit status."""
         self.signal(signal.SIGTERM)
         return self.wait(timeout)
 
-    def wait(self, timeout: float = 15.0) -> int:
+    def wait(self, timeout: float = PATIENCE) -> int:
         """Wait for its end and the last of its output; return its exit status.
 
         Raises:

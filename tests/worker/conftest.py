@@ -9,7 +9,7 @@ import pytest
 
 from pytask import PyTask
 from tests.support.namespace import Namespace
-from tests.support.waiting import wait_until
+from tests.support.waiting import PATIENCE, wait_until
 
 
 class LiveWorker:
@@ -47,12 +47,11 @@ class LiveWorker:
     def output(self, task_id: str) -> Any:
         return json.loads(self.record(task_id)["output"])
 
-    def wait_for(self, task_id: str, state: str, timeout: float = 10.0) -> Any:
+    def wait_for(self, task_id: str, state: str) -> Any:
         """Wait until a task has that state and return its output, if any."""
         wait_until(
             lambda: self.record(task_id).get("state") == state,
-            timeout,
-            lambda: f"state {state}; the record is {self.record(task_id)}",
+            message=lambda: f"state {state}; the record is {self.record(task_id)}",
         )
         return json.loads(self.record(task_id).get("output", "null"))
 
@@ -62,17 +61,16 @@ class LiveWorker:
         ended = ("STOPPED", "SUCCESS", "ERROR", "EXCEPTION", "REVOKED")
         wait_until(
             lambda: self.record(task_id).get("state") in ended,
-            10,
-            lambda: f"the end of {self.record(task_id)}",
+            message=lambda: f"the end of {self.record(task_id)}",
         )
         return self.record(task_id)["state"], self.output(task_id)
 
-    def stop(self, timeout: float = 30.0) -> int:
+    def stop(self, timeout: float = PATIENCE) -> int:
         """Ask for the end, wait for it and return the exit status."""
         self.app.stop()
         return self.wait(timeout)
 
-    def wait(self, timeout: float = 30.0) -> int:
+    def wait(self, timeout: float = PATIENCE) -> int:
         self._greenlet.join(timeout)
         assert self._greenlet.dead, "the worker has not ended"
         return self._greenlet.get()

@@ -10,7 +10,7 @@ import pytest
 import pytask
 from pytask import ConfigurationError, InvalidTask, PyTask, StopTask, Task
 from tests.support.process import bare_environment
-from tests.support.waiting import wait_until
+from tests.support.waiting import PATIENCE, wait_until
 from tests.support.worker import ROOT
 from tests.worker.conftest import Serve
 
@@ -70,9 +70,10 @@ def test_a_task_map_adds_classes_by_name(app: Any, serve: Serve) -> None:
     one = app()
     running = gevent.spawn(one.run, {"renamed": Plain})
     future = one.helpers.submit("renamed", {"name": "x"})
-    assert future.wait(10) == "SUCCESS"
+    assert future.wait(PATIENCE) == "SUCCESS"
     one.stop()
-    running.join(10)
+    running.join(PATIENCE)
+    assert running.successful()
 
 
 @pytest.mark.topologies("valkey")
@@ -93,7 +94,7 @@ def run_python(source: str) -> subprocess.CompletedProcess[str]:
         capture_output=True,
         text=True,
         cwd=ROOT,
-        timeout=30,
+        timeout=60,
         env=bare_environment(),
     )
 

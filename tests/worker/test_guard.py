@@ -70,8 +70,9 @@ def intents(worker: LiveWorker) -> list[int]:
 
 
 def test_a_tick_shows_that_the_hub_turns(guard: Guard, pulse: HandSetPulse) -> None:
+    before = time.monotonic()
     guard.run_once()
-    assert time.monotonic() - pulse.hub_ticked_at < 1
+    assert pulse.hub_ticked_at >= before
 
 
 def test_failing_beats_alone_do_not_stop_runs(

@@ -8,6 +8,7 @@ import gevent
 import pytest
 
 from pytask import PyTask, StopTask, Task
+from tests.support.waiting import PATIENCE
 from tests.worker.conftest import Serve
 
 pytestmark = pytest.mark.topologies("valkey")
@@ -240,14 +241,16 @@ def test_exception_handlers_are_not_told_of_errors_and_stops(serve: Serve) -> No
 
 
 def test_end_events_carry_the_output(serve: Serve, raw: Any, namespace: Any) -> None:
-    channel = raw.pubsub(ignore_subscribe_messages=True)
+    channel = raw.pubsub()
     channel.psubscribe(f"{namespace.task_prefix}*")
-    channel.get_message(timeout=1)
+    assert channel.get_message(timeout=PATIENCE)["type"] == "psubscribe"
     Returns.value = {"a": 1}
     worker = serve(Returns)
     worker.run_task("returns")
-    events = []
-    while (message := channel.get_message(timeout=0.5)) is not None:
-        events.append(message["data"])
+    heard = [""]
+    while "success" not in heard[-1]:
+        message = channel.get_message(timeout=PATIENCE)
+        assert message, heard
+        heard.append(message["data"])
     channel.close()
-    assert '{"event":"success","data":{"a":1}}' in [event.replace(" ", "") for event in events]
+    assert heard[-1].replace(" ", "") == '{"event":"success","data":{"a":1}}'

@@ -6,9 +6,11 @@ from typing import Any
 
 import gevent
 import pytest
+from gevent.event import Event
 
 from pytask import Task
-from tests.support.waiting import wait_until
+from pytask.worker.runs import STOP
+from tests.support.waiting import PATIENCE, wait_until
 from tests.worker.conftest import Serve
 
 started: list[tuple[str, str]] = []
@@ -87,7 +89,7 @@ def test_a_reload_tells_subscribers(serve: Serve) -> None:
     future = worker.helpers.submit("follows", {"stream": "a"}, watch=True)
     wait_until(lambda: streams() == ["a"])
     future.reload()
-    events = future.events(timeout=5)
+    events = future.events(timeout=PATIENCE)
     assert next(event for event in events if event.name == "reloaded")
 
 
@@ -112,14 +114,18 @@ def test_a_stop_during_a_reload_wins(serve: Serve) -> None:
             try:
                 super().start()
             finally:
-                gevent.sleep(0.3)
+                stop_is_known.wait()
 
-    worker = serve(SlowToEnd)
+    stop_is_known = Event()
+    worker = serve(SlowToEnd, stop_timeout=60)
     task_id = worker.start("slow-to-end", stream="a")
     wait_until(lambda: streams() == ["a"])
     worker.helpers.reload_task(task_id)
     wait_until(lambda: ended == ["a"])
+    (run,) = worker.parts.table.snapshot()
     worker.helpers.stop_task(task_id)
+    wait_until(lambda: run.intent == STOP)
+    stop_is_known.set()
     worker.wait_for(task_id, "STOPPED")
     assert streams() == ["a"]
 
@@ -148,7 +154,7 @@ def test_a_task_that_ignores_a_reload_is_stopped_instead(serve: Serve) -> None:
 def test_a_reload_of_a_task_that_was_taken_away_loses_it(
     serve: Serve, raw: Any, namespace: Any
 ) -> None:
-    worker = serve(Follows, update_task_interval=5)
+    worker = serve(Follows)
     task_id = worker.start("follows", stream="a")
     wait_until(lambda: streams() == ["a"])
     raw.hset(f"{namespace.task_prefix}{task_id}", "run", "9-somebody-else")

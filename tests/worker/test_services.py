@@ -5,6 +5,7 @@ from typing import Any
 
 import gevent
 import pytest
+from gevent.event import Event
 
 from pytask.exceptions import RedisRejected, RedisUnavailable
 from pytask.worker.service import Service
@@ -34,14 +35,14 @@ class Counts(Service):
 def test_starting_and_stopping_twice_is_harmless() -> None:
     service = Counts()
     service.stop()
-    assert service.join(1)
+    assert service.join(10)
     service.start()
     first = service._greenlet
     service.start()
     assert service._greenlet is first and service.is_running
     service.stop()
     service.stop()
-    assert service.join(1) and not service.is_running
+    assert service.join(10) and not service.is_running
     assert service.was_ended == 1
 
 
@@ -51,7 +52,7 @@ def test_a_stopped_service_can_be_started_again() -> None:
         service.start()
         wait_until(lambda: service._resting)
         service.stop()
-        assert service.join(1)
+        assert service.join(10)
     assert service.rounds == 2
 
 
@@ -62,7 +63,7 @@ def test_a_failed_round_is_logged_and_followed_by_the_next(caplog: Any) -> None:
     assert caplog.text.count("counts failed; it goes on in") == 2
     assert "ValueError: first" in caplog.text
     service.stop()
-    assert service.join(1)
+    assert service.join(10)
 
 
 def test_a_lasting_rejection_is_reported_once(caplog: Any) -> None:
@@ -88,7 +89,7 @@ def test_a_service_is_stopped_in_the_pause_after_a_failure() -> None:
     service.start()
     wait_until(lambda: service._resting)
     service.stop()
-    assert service.join(1)
+    assert service.join(10)
 
 
 def test_a_round_under_way_is_finished_before_the_stop() -> None:
@@ -96,14 +97,18 @@ def test_a_round_under_way_is_finished_before_the_stop() -> None:
 
     class Slow(Service):
         def run_once(self) -> None:
-            gevent.sleep(0.05)
+            begun.set()
+            go_on.wait()
             done.append(1)
 
+    begun, go_on = Event(), Event()
     service = Slow()
     service.start()
-    gevent.sleep(0.01)
+    begun.wait()
     service.stop()
-    assert service.join(1) and done == [1]
+    gevent.sleep(0.05)
+    go_on.set()
+    assert service.join(10) and done == [1]
 
 
 def test_wake_ends_a_pause() -> None:
@@ -121,7 +126,7 @@ def test_a_service_does_not_run_in_another_process(monkeypatch: Any) -> None:
     wait_until(lambda: service._resting)
     monkeypatch.setattr("os.getpid", lambda: -1)
     service.wake()
-    assert service.join(1) and service.rounds == 1
+    assert service.join(10) and service.rounds == 1
 
 
 def test_run_once_has_to_be_defined() -> None:

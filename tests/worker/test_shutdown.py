@@ -5,36 +5,13 @@ from typing import Any
 
 import gevent
 import pytest
-from gevent.event import Event
 
 from pytask import PyTask, Task
-from tests.support.waiting import wait_until
+from tests.support.waiting import PATIENCE, wait_until
 from tests.worker.conftest import Serve
+from tests.worker.works import Works, ended, nothing_happened, release, started
 
-started: list[str] = []
-ended: list[str] = []
-release = Event()
-
-
-@pytest.fixture(autouse=True)
-def nothing_happened() -> Any:
-    started.clear()
-    ended.clear()
-    release.clear()
-    yield
-    release.set()
-
-
-class Works(Task):
-    NAME = "works"
-
-    def start(self) -> str:
-        started.append(self.id)
-        try:
-            release.wait()
-            return "done"
-        finally:
-            ended.append(self.id)
+__all__ = ["nothing_happened"]  # a fixture
 
 
 class Obstinate(Task):
@@ -67,14 +44,12 @@ def test_running_tasks_are_stopped_and_requeued(
 
 
 def test_an_idle_worker_ends_at_once(serve: Serve) -> None:
-    worker = serve(Works, block_seconds=30)
-    began_at = time.monotonic()
+    worker = serve(Works, block_seconds=600)
     assert worker.stop() == 0
-    assert time.monotonic() - began_at < 2
 
 
 def test_draining_lets_tasks_end_and_takes_no_more(serve: Serve) -> None:
-    worker = serve(Works, drain_timeout=20.0)
+    worker = serve(Works, drain_timeout=600.0)
     ids = worker.helpers.start_tasks([("works", {})] * 3)
     wait_until(lambda: len(started) == 3)
     worker.app.stop()
@@ -94,17 +69,15 @@ def test_draining_ends_when_its_time_is_over(serve: Serve) -> None:
     wait_until(lambda: started)
     began_at = time.monotonic()
     assert worker.stop() == 0
-    assert 0.3 <= time.monotonic() - began_at < 3
+    assert time.monotonic() - began_at >= 0.3
     assert worker.record(task_id)["state"] == "WAIT"
 
 
 @pytest.mark.topologies("valkey")
 def test_draining_does_not_wait_for_local_tasks(serve: Serve) -> None:
-    worker = serve(Works, drain_timeout=20.0, prepare=lambda app: app.start_local_task("works"))
+    worker = serve(Works, drain_timeout=600.0, prepare=lambda app: app.start_local_task("works"))
     wait_until(lambda: started)
-    began_at = time.monotonic()
     assert worker.stop() == 0
-    assert time.monotonic() - began_at < 5
 
 
 def test_local_tasks_are_removed(serve: Serve, dump: Any) -> None:
@@ -119,14 +92,12 @@ def test_local_tasks_are_removed(serve: Serve, dump: Any) -> None:
 
 @pytest.mark.topologies("valkey")
 def test_a_second_stop_requeues_at_once(serve: Serve) -> None:
-    worker = serve(Works, Obstinate, drain_timeout=30.0, stop_timeout=30.0)
+    worker = serve(Works, Obstinate, drain_timeout=600.0, stop_timeout=600.0)
     ids = [worker.start("works"), worker.start("obstinate")]
     wait_until(lambda: len(started) == 2)
     worker.app.stop()
     gevent.sleep(0.1)
-    began_at = time.monotonic()
     assert worker.stop() == 0
-    assert time.monotonic() - began_at < 3
     assert {worker.record(one)["state"] for one in ids} == {"WAIT"}
 
 
@@ -145,13 +116,14 @@ def test_a_task_that_was_told_to_stop_is_not_requeued(serve: Serve) -> None:
         NAME = "slow-to-stop"
 
         def stop(self) -> None:
-            pass
+            asked.append(self.id)
 
+    asked: list[str] = []
     worker = serve(SlowToStop, stop_timeout=0.5)
     task_id = worker.start("slow-to-stop")
     wait_until(lambda: started)
     worker.helpers.stop_task(task_id)
-    gevent.sleep(0.1)
+    wait_until(lambda: asked)
     assert worker.stop() == 0
     assert worker.record(task_id)["state"] == "STOPPED"
 
@@ -165,9 +137,7 @@ def test_outcomes_that_redis_does_not_take_are_told_by_the_status(
     worker.start("works")
     wait_until(lambda: started)
     relay.black_hole()
-    began_at = time.monotonic()
     assert worker.stop() == 1
-    assert time.monotonic() - began_at < 8
     assert "Redis did not take the end of 1 tasks" in caplog.text
     assert "Monitor" in caplog.text
 
@@ -185,7 +155,7 @@ def test_a_start_without_redis_keeps_trying_and_can_be_stopped(
     one.start_local_task("works")
     wait_until(lambda: started)
     one.stop()
-    running.join(10)
+    running.join(PATIENCE)
     assert running.successful()
 
 
@@ -196,10 +166,9 @@ def test_a_start_without_redis_ends_when_asked(valkey_server: Any, proxy: Any, a
     one = app(Works, at=relay.url)
     running = gevent.spawn(one.run)
     gevent.sleep(0.2)
-    began_at = time.monotonic()
     one.stop()
-    running.join(10)
-    assert running.successful() and time.monotonic() - began_at < 1
+    running.join(PATIENCE)
+    assert running.successful()
 
 
 @pytest.mark.topologies("valkey")
@@ -213,7 +182,7 @@ def test_an_app_can_run_again(serve: Serve, app: Any) -> None:
         one.helpers.start_task("works")
         wait_until(lambda count=count: len(ended) == count)
         one.stop()
-        running.join(10)
+        running.join(PATIENCE)
         assert running.successful()
     assert names[0] != names[1]
 

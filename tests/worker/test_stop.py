@@ -116,6 +116,10 @@ ALL = (
 )
 
 
+#: A stop must come by message: what the heartbeat brings is too late for any test.
+NO_HEARTBEAT = {"update_task_interval": 600.0, "task_timeout": 2000.0}
+
+
 def running(worker: LiveWorker, name: str) -> str:
     task_id = worker.start(name)
     wait_until(lambda: "start" in happened, message="the task started")
@@ -123,18 +127,16 @@ def running(worker: LiveWorker, name: str) -> str:
 
 
 def test_a_stop_ends_a_task_at_once(serve: Serve) -> None:
-    worker = serve(*ALL, update_task_interval=30)
+    worker = serve(*ALL, **NO_HEARTBEAT)
     task_id = running(worker, "sleeps")
-    asked_at = time.monotonic()
     worker.helpers.stop_task(task_id)
     assert worker.wait_for(task_id, "STOPPED") is None
-    assert time.monotonic() - asked_at < 2
     assert happened == ["start", "end"]
     wait_until(lambda: worker.app.running == 0)
 
 
 def test_a_stop_by_message_alone_ends_a_task(serve: Serve, raw: Any, namespace: Any) -> None:
-    worker = serve(*ALL, update_task_interval=30)
+    worker = serve(*ALL, **NO_HEARTBEAT)
     task_id = running(worker, "sleeps")
     raw.publish(f"{namespace.task_prefix}{task_id}-control", "stop")
     worker.wait_for(task_id, "STOPPED")
@@ -187,10 +189,10 @@ def test_a_task_that_swallows_everything_is_abandoned(serve: Serve, caplog: Any)
 
 @pytest.mark.topologies("valkey")
 def test_a_stop_that_raises_does_not_keep_the_task_running(serve: Serve, caplog: Any) -> None:
-    worker = serve(*ALL, stop_timeout=20)
+    worker = serve(*ALL, stop_timeout=600)
     task_id = running(worker, "stop-raises")
     worker.helpers.stop_task(task_id)
-    worker.wait_for(task_id, "STOPPED", timeout=3)
+    worker.wait_for(task_id, "STOPPED")
     assert "stop failed" in caplog.text
 
 
@@ -200,7 +202,7 @@ def test_a_stop_that_hangs_is_interrupted_with_its_task(serve: Serve) -> None:
     task_id = running(worker, "stop-hangs")
     worker.helpers.stop_task(task_id)
     worker.wait_for(task_id, "STOPPED")
-    assert sorted(happened) == ["end", "start", "stop", "stop interrupted"]
+    wait_until(lambda: sorted(happened) == ["end", "start", "stop", "stop interrupted"])
 
 
 @pytest.mark.topologies("valkey")
@@ -216,14 +218,14 @@ def test_after_stop_returned_start_has_the_rest_of_the_time(serve: Serve) -> Non
 
 @pytest.mark.topologies("valkey")
 def test_a_hung_stop_does_not_delay_other_tasks(serve: Serve) -> None:
-    worker = serve(*ALL, stop_timeout=20)
+    worker = serve(*ALL, stop_timeout=600)
     hung = running(worker, "stop-hangs")
     worker.helpers.stop_task(hung)
     wait_until(lambda: "stop" in happened)
     other = worker.start("sleeps")
     wait_until(lambda: happened.count("start") == 2)
     worker.helpers.stop_task(other)
-    worker.wait_for(other, "STOPPED", timeout=3)
+    worker.wait_for(other, "STOPPED")
     worker.app.stop()
     worker.app.stop()
 
@@ -246,7 +248,7 @@ def test_a_stop_during_init_interrupts_it(serve: Serve) -> None:
     worker = serve(SlowInit)
     task_id = running(worker, "slow-init")
     worker.helpers.stop_task(task_id)
-    worker.wait_for(task_id, "STOPPED", timeout=3)
+    worker.wait_for(task_id, "STOPPED")
     assert "never" not in happened
 
 
@@ -257,18 +259,24 @@ def test_a_stop_before_the_first_line_counts(serve: Serve) -> None:
 
         def start(self) -> None:
             # Claimed in the same batch, so it is there but has not executed a line.
-            table = worker.parts.table
-            for run in table.snapshot():
+            parts = apps[0]._supervisor.parts
+            for run in parts.table.snapshot():
                 if run.instance is not self:
                     happened.append(f"phase {run.phase}")
-                    worker.parts.runner.request(run, 3)
+                    parts.runner.request(run, 3)
 
-    worker = serve(*ALL, StopsTheNext)
-    first, second = worker.helpers.start_tasks([("stops-the-next", {}), ("sleeps", {})])
-    worker.wait_for(first, "SUCCESS")
-    if happened == ["phase 0"]:
-        worker.wait_for(second, "STOPPED")
-    assert "start" not in happened
+    apps: list[Any] = []
+    ids: list[str] = []
+
+    def prepare(app: Any) -> None:
+        # Before the worker runs, so that it finds both at once.
+        ids.extend(app.helpers.start_tasks([("stops-the-next", {}), ("sleeps", {})]))
+        apps.append(app)
+
+    worker = serve(*ALL, StopsTheNext, prepare=prepare)
+    worker.wait_for(ids[0], "SUCCESS")
+    worker.wait_for(ids[1], "STOPPED")
+    assert happened == ["phase 0"]
 
 
 @pytest.mark.topologies("valkey")
@@ -317,7 +325,7 @@ def test_the_finally_of_a_task_has_time(serve: Serve) -> None:
                 gevent.sleep(0.3)
                 happened.append("cleaned up")
 
-    worker = serve(CleansUp, stop_timeout=5)
+    worker = serve(CleansUp, stop_timeout=600)
     task_id = running(worker, "cleans-up")
     worker.helpers.stop_task(task_id)
     worker.wait_for(task_id, "STOPPED")

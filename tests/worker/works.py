@@ -1,0 +1,38 @@
+"""A task that works until it is released, and what happened to its runs."""
+
+from collections.abc import Iterator
+
+import pytest
+from gevent.event import Event
+
+from pytask import Task
+
+#: IDs of the tasks that started and ended, in that order.
+started: list[str] = []
+ended: list[str] = []
+#: Lets all of them return.
+release = Event()
+
+
+@pytest.fixture(autouse=True)
+def nothing_happened() -> Iterator[None]:
+    """Forget what happened in the test before; a module that imports this needs no more."""
+    started.clear()
+    ended.clear()
+    release.clear()
+    yield
+    release.set()
+
+
+class Works(Task):
+    """Works until it is released."""
+
+    NAME = "works"
+
+    def start(self) -> str:
+        started.append(self.id)
+        try:
+            release.wait()
+            return "done"
+        finally:
+            ended.append(self.id)
