@@ -75,6 +75,8 @@ def hold_back_signals() -> None:
     Until the child has its own way to take them, it has the handlers of the worker: a signal to the
     child would be noted for an event loop that nobody there listens to, and not end it.
     """
+    # gevent does so only once it watches a child, and would miss the end of one that is quicker.
+    gevent.get_hub().loop.install_sigchld()
     _forking.mask = signal.pthread_sigmask(signal.SIG_BLOCK, {*ending_signals(), signal.SIGUSR1})
 
 
