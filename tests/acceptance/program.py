@@ -51,9 +51,12 @@ class Ticker(Task):
     NAME = "ticker"
 
     def start(self) -> None:
-        while True:
-            tell("tick", id=self.id, attempt=self.attempt, at=time.time())
-            time.sleep(0.02)
+        try:
+            while True:
+                tell("tick", id=self.id, attempt=self.attempt, at=time.time(), pid=os.getpid())
+                time.sleep(0.02)
+        finally:
+            tell("last tick", id=self.id, attempt=self.attempt)
 
 
 class SlowToStop(Sleeper):
@@ -75,17 +78,18 @@ class Poison(Task):
 
 
 class Computes(Task):
-    """Does not give way for a while, at its first attempt."""
+    """Does not give way for a while, or until there is a file, at its first attempt."""
 
     NAME = "computes"
 
-    def __init__(self, seconds: float) -> None:
+    def __init__(self, seconds: float, file: str = "") -> None:
         self.seconds = seconds
+        self.file = file
 
     def start(self) -> None:
         tell("computing")
         until = time.monotonic() + (self.seconds if self.attempt == 1 else 0)
-        while time.monotonic() < until:
+        while time.monotonic() < until and not (self.file and os.path.exists(self.file)):
             pass
         tell("computed")
 

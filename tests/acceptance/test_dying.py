@@ -4,12 +4,12 @@ import json
 import os
 import signal
 import time
-from itertools import pairwise
+from pathlib import Path
 from typing import Any
 
 import pytest
 
-from tests.acceptance.conftest import FAST, MONITOR, Launch
+from tests.support.launch import FAST, MONITOR, STEADY, Launch, Recovery
 from tests.support.waiting import wait_until
 
 pytestmark = pytest.mark.topologies("valkey")
@@ -28,10 +28,10 @@ def test_tasks_of_a_killed_worker_run_elsewhere_within_eight_seconds(
     ids = helpers.start_tasks([("sleeper", {"seconds": 0, "first": 600})] * 20)
     victim.wait_for_event("started", count=20)
     other = launch(MONITOR)
-    killed_at = time.monotonic()
+    recovery = Recovery(8.0)
     victim.kill()
-    other.wait_for_event("started", count=20, attempt=2, timeout=9)
-    assert time.monotonic() - killed_at < 8
+    other.wait_for_event("started", count=20, attempt=2)
+    recovery.check()
     for one in ids:
         wait_until(lambda one=one: state_of(helpers, one) == "SUCCESS")
         assert helpers.get_task(one)["attempts"] == "2"
@@ -43,17 +43,16 @@ def test_a_frozen_worker_that_wakes_up_changes_nothing(launch: Launch, helpers: 
     zombie.wait_for_event("tick")
     other = launch(MONITOR, **FAST)
     zombie.pause()
-    other.wait_for_event("tick", attempt=2, timeout=15)
+    other.wait_for_event("tick", attempt=2)
     helpers.stop_task(task_id)
     wait_until(lambda: state_of(helpers, task_id) == "STOPPED")
     record = helpers.get_task(task_id)
     zombie.resume()
     zombie.wait_for_line("is not ours any more")
-    count = len(ticks(zombie))
-    time.sleep(0.3)
-    assert len(ticks(zombie)) == count
-    assert helpers.get_task(task_id) == record
+    zombie.wait_for_event("last tick")
     assert zombie.stop() == 0
+    assert zombie.events[-1]["event"] == "returned" and ticks(zombie)[-1]["attempt"] == 1
+    assert helpers.get_task(task_id) == record
 
 
 def ticks(worker: Any) -> list[Any]:
@@ -68,7 +67,7 @@ def test_a_worker_that_is_frozen_for_a_moment_keeps_its_tasks(launch: Launch, he
     time.sleep(2.5)
     worker.resume()
     before = len(ticks(worker))
-    wait_until(lambda: len(ticks(worker)) > before + 20)
+    wait_until(lambda: len(ticks(worker)) > before + 50)
     assert helpers.get_task(task_id)["attempts"] == "1"
     assert "stopped" not in worker.output
 
@@ -95,10 +94,9 @@ def test_a_task_that_kills_its_workers_becomes_a_dead_letter(launch: Launch, hel
         victim = launch(wait=False, **FAST)
         wait_until(
             lambda victim=victim: not victim.running or state_of(helpers, task_id) == "EXCEPTION",
-            20,
         )
         deaths += not victim.running
-        wait_until(lambda: state_of(helpers, task_id) != "RUNNING", 15)
+        wait_until(lambda: state_of(helpers, task_id) != "RUNNING")
     assert deaths == 3
     record = helpers.get_task(task_id)
     assert "poison" in record["output"] or "worker" in record["output"]
@@ -112,15 +110,15 @@ def test_a_worker_without_redis_stops_its_tasks_and_goes_on_later(
     valkey_server: Any, proxy: Any, launch: Launch, helpers: Any
 ) -> None:
     relay = proxy(valkey_server)
-    worker = launch(at=relay.url)
+    worker = launch(at=relay.url, redis_grace=3.0, worker_timeout=15.0)
     (task_id,) = helpers.start_tasks([("ticker", {})])
     worker.wait_for_event("tick")
     relay.black_hole()
     cut_at = time.time()
     worker.wait_for_line("running tasks are stopped")
-    time.sleep(1.0)
-    # Before a Monitor may give it to others, with default settings.
-    assert ticks(worker)[-1]["at"] - cut_at < 5.0
+    worker.wait_for_event("last tick")
+    # Before a Monitor may give it to others.
+    assert ticks(worker)[-1]["at"] - cut_at < 15.0
     relay.allow()
     worker.wait_for_event("tick", attempt=2)
     worker.wait_for_line("Redis answers again")
@@ -129,14 +127,17 @@ def test_a_worker_without_redis_stops_its_tasks_and_goes_on_later(
     assert worker.stop() == 0
 
 
-def test_a_stuck_hub_loses_its_tasks_to_others(launch: Launch, helpers: Any) -> None:
+def test_a_stuck_hub_loses_its_tasks_to_others(
+    launch: Launch, helpers: Any, tmp_path: Path
+) -> None:
     stuck = launch(hub_stall_timeout=1.0, **FAST)
     (sleeper,) = helpers.start_tasks([("sleeper", {"seconds": 0, "first": 600})])
     stuck.wait_for_event("started")
-    helpers.start_tasks([("computes", {"seconds": 8})])
+    helpers.start_tasks([("computes", {"seconds": 80, "file": str(tmp_path / "enough")})])
     stuck.wait_for_event("computing")
     other = launch(MONITOR, **FAST)
-    other.wait_for_event("started", id=sleeper, attempt=2, timeout=12)
+    other.wait_for_event("started", id=sleeper, attempt=2)
+    (tmp_path / "enough").touch()
     wait_until(lambda: state_of(helpers, sleeper) == "SUCCESS")
     stuck.wait_for_line("the hub has been stuck")
     stuck.wait_for_line("is not ours any more")
@@ -144,12 +145,12 @@ def test_a_stuck_hub_loses_its_tasks_to_others(launch: Launch, helpers: Any) -> 
 
 
 def test_a_hub_that_is_busy_for_less_keeps_all_leases(launch: Launch, helpers: Any) -> None:
-    worker = launch(**FAST)
+    worker = launch(**STEADY)
     (sleeper,) = helpers.start_tasks([("sleeper", {})])
     worker.wait_for_event("started")
-    launch(MONITOR, queues=["none"], **FAST)
-    helpers.start_tasks([("computes", {"seconds": 4})])
-    worker.wait_for_event("computed", timeout=10)
+    launch(MONITOR, queues=["none"], **STEADY)
+    helpers.start_tasks([("computes", {"seconds": STEADY["worker_timeout"] + 2.0})])
+    worker.wait_for_event("computed")
     assert helpers.get_task(sleeper)["attempts"] == "1"
     assert state_of(helpers, sleeper) == "RUNNING"
 
@@ -164,8 +165,7 @@ def test_a_forked_child_does_nothing_for_its_parent(launch: Launch, helpers: Any
     worker.wait_for_event("child", pid=child)
     wait_until(lambda: state_of(helpers, forks) == "SUCCESS")
     # Each tick and each start comes from the parent: the child's copies were ended.
-    times = [one["at"] for one in ticks(worker)]
-    assert min(later - earlier for earlier, later in pairwise(times)) > 0.005
+    assert {one["pid"] for one in ticks(worker)} == {worker.pid}
     starts = [one["id"] for one in worker.events if one["event"] == "started"]
     assert len(starts) == len(set(starts)) == 20
     assert state_of(helpers, ticker) == "RUNNING"
