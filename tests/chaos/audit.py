@@ -47,8 +47,18 @@ def install(mutation: Mutation | None = None) -> None:
         source = wrap(name, plain.source)
         return scripts.Script(name, source, sha1(source.encode()).hexdigest())
 
+    load.plain = getattr(scripts.load, "plain", scripts.load)  # type: ignore[attr-defined]
     scripts.load = load  # type: ignore[assignment]
     calls.load = load  # type: ignore[assignment]
+
+
+def uninstall() -> None:
+    """Make every store of this process send the scripts as they are."""
+    from pytask import scripts
+    from pytask.store import calls
+
+    plain = getattr(scripts.load, "plain", scripts.load)
+    scripts.load = calls.load = plain
 
 
 def mutate(mutation: Mutation) -> None:

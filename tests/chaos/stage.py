@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import shutil
+import struct
 import tempfile
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -27,12 +28,21 @@ class Stage:
         settings: Of the workers.
         workers: How many.
         topology: Where.
+        audited: Whether the scripts record what they write, which makes them slower.
     """
 
     def __init__(
-        self, settings: dict[str, Any], workers: int = 2, topology: str = "single"
+        self,
+        settings: dict[str, Any],
+        workers: int = 2,
+        topology: str = "single",
+        *,
+        audited: bool = True,
     ) -> None:
-        audit.install()
+        if audited:
+            audit.install()
+        else:
+            audit.uninstall()
         self.settings = settings
         self.directory = Path(tempfile.mkdtemp(prefix="pytask-stage-"))
         self.events_in = self.directory / "history"
@@ -40,20 +50,23 @@ class Stage:
         self.record = history.Recorder(self.events_in, "stage")
         self.target: Target = TARGETS[topology]("redis")
         self.admin = Admin(self.target, settings, self.record)
-        config = self.directory / "config.json"
+        self.config = self.directory / "config.json"
         place = {"address": self.target.direct, "routes": []}
         save(
-            config,
+            self.config,
             {
                 "seed": 0,
                 "directory": str(self.events_in),
+                "audited": audited,
+                # The handler of chaos runs fails now and then, and pauses Cleanup by that.
+                "handler": None,
                 "settings": {**settings, "partitions": self.target.partitions},
                 "monitor": {"task_timeout": settings.get("task_timeout", 60)},
                 "places": [place] * workers,
             },
         )
         self.fleet = Fleet(
-            [Member("worker", number, config, self.directory) for number in range(workers)]
+            [Member("worker", number, self.config, self.directory) for number in range(workers)]
         )
 
     def __enter__(self) -> Self:
@@ -90,19 +103,43 @@ class Stage:
             time.sleep(0.02)
         raise AssertionError(f"not within {seconds:g} s; see {self.directory}")
 
-    def submit(self, kind: str, ids: Iterable[str], seconds: float = 0.0) -> list[str]:
-        """Start tasks of one kind; all of them are there afterwards."""
+    def join(self, member: Member) -> None:
+        """Start another process beside the workers; it ends with them."""
+        self.fleet.members.append(member)
+        self.fleet.tick()
+
+    def submit(
+        self, kind: str, ids: Iterable[str], seconds: float = 0.0, **options: Any
+    ) -> list[str]:
+        """Start tasks of one kind; all of them are there afterwards.
+
+        Args:
+            kind: Without ``chaos/``.
+            ids: Of the tasks.
+            seconds: How long they take.
+            **options: Further fields of :class:`pytask.records.NewTask`.
+        """
         names, data = list(ids), to_json({"seconds": seconds})
-        self.record("enq.invoke", ids=names)
-        self.admin.store.patient(30).enqueue([NewTask(one, f"chaos/{kind}", data) for one in names])
-        self.record("enq.ok", ids=names)
+        self.enqueue([NewTask(one, f"chaos/{kind}", data, **options) for one in names])
         return names
+
+    def enqueue(self, tasks: list[NewTask]) -> None:
+        """Start tasks of any kinds, in this order; all of them are there afterwards."""
+        names = [task.task_id for task in tasks]
+        self.record("enq.invoke", ids=names)
+        self.admin.store.patient(30).enqueue(tasks)
+        self.record("enq.ok", ids=names)
 
     def states(self, ids: Iterable[str]) -> list[str | None]:
         return [self.admin.store.read_fields(one, ["state"])[0] for one in ids]
 
     def are(self, ids: list[str], state: str) -> bool:
-        return all(found == state for found in self.states(ids))
+        # The last ones first: while they are not, the others need not be read.
+        return all(self.states([one]) == [state] for one in reversed(ids))
+
+    def attempts(self, task_id: str) -> int:
+        """Return how often a task was started."""
+        return int(self.admin.store.read_fields(task_id, ["attempts"])[0] or 0)
 
     def remove(self, ids: Iterable[str]) -> None:
         """Make them go away, running or not."""
@@ -110,19 +147,27 @@ class Stage:
             self.record("remove.invoke", id=one)
             self.admin.store.remove(one, True)
 
-    def member_of(self, worker: str) -> Member:
-        """Return the process of a worker."""
-        pids = {
-            event["worker"]: event["pid"]
-            for event in history.read_all(self.events_in)
-            if event["ev"] == "worker"
-        }
-        return next(one for one in self.fleet.workers if one.pid == pids[worker])
+    def owners(self, ids: Iterable[str]) -> dict[str, Member]:
+        """Return the process that runs each task."""
+        pids = {event["worker"]: event["pid"] for event in self.events("worker")}
+        members = {member.pid: member for member in self.fleet.workers}
+        names = {one: self.admin.store.read_fields(one, ["worker"])[0] for one in ids}
+        return {one: members[pids[name]] for one, name in names.items() if name}
 
     def busiest(self, ids: Iterable[str]) -> Member:
         """Return the process that runs most of these tasks."""
-        owners = [self.admin.store.read_fields(one, ["worker"])[0] for one in ids]
-        return self.member_of(max((one for one in owners if one), key=owners.count))
+        owners = list(self.owners(ids).values())
+        return max(self.fleet.workers, key=owners.count)
+
+    def events(self, name: str) -> list[dict[str, Any]]:
+        """Return the events of one name that processes have told so far."""
+        return [event for event in history.read_all(self.events_in) if event["ev"] == name]
+
+    def tallies(self) -> Iterator[int]:
+        """Yield the number of each start of a ``tally``."""
+        for path in self.events_in.glob("*.tally"):
+            for (number,) in struct.iter_unpack("<I", path.read_bytes()):
+                yield number
 
     def evidence(self) -> Evidence:
         return Evidence(

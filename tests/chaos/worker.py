@@ -65,16 +65,20 @@ def main() -> None:
     logging.basicConfig(
         level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s"
     )
-    audit.install()
     record = tasks.record = Recorder(config["directory"], f"worker{slot}")
-    record_answers(record)
+    if config.get("audited", True):
+        audit.install()
+        record_answers(record)
+    path = Path(config["directory"]) / f"worker{slot}-{os.getpid()}.tally"
+    tasks.tallies = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)
     connect_through(place)
     from pytask import Cleanup, Monitor, PyTask
 
     app = PyTask(place["address"], **config["settings"])
     app.add_tasks(Monitor, Cleanup, *tasks.ALL)
     app.start_local_task("pytask/monitor", **config["monitor"])
-    app.start_local_task("pytask/cleanup", task_handler="tests.chaos.tasks:handle")
+    handler = config.get("handler", "tests.chaos.tasks:handle")
+    app.start_local_task("pytask/cleanup", **({"task_handler": handler} if handler else {}))
     record("worker", worker=app.worker_id, pid=os.getpid(), slot=slot)
     try:
         app.run()
