@@ -40,7 +40,7 @@ def client(namespace: Namespace) -> Iterator[Client]:
         helpers.close()
 
 
-def wait_ended_once(helpers: Any, ids: list[str], timeout: float = 30.0) -> None:
+def wait_ended_once(helpers: Any, ids: list[str], timeout: float = 60.0) -> None:
     """Wait until all these tasks succeeded, then check that each did so once.
 
     Args:
@@ -54,7 +54,7 @@ def wait_ended_once(helpers: Any, ids: list[str], timeout: float = 30.0) -> None
         return {state: count for state, count in states.items() if state != "SUCCESS"}
 
     wait_until(lambda: not missing(), timeout, lambda: f"all ended; left {missing()}", interval=0.1)
-    wait_until(lambda: not left_behind(helpers), 10, lambda: f"left: {left_behind(helpers)}")
+    wait_until(lambda: not left_behind(helpers), message=lambda: f"left: {left_behind(helpers)}")
     assert Counter(helpers.get_end_task_ids()) == Counter(ids)
 
 

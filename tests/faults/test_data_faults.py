@@ -61,7 +61,7 @@ def test_f41_an_id_pushed_before_its_record_waits_for_it_and_one_without_is_repo
     recovery = Recovery(1.0)
     of_state(helpers, ["late"], "SUCCESS")
     recovery.check()
-    worker.wait_for_line("WARNING .*ID never on the queue has no record; it is dropped", 5)
+    worker.wait_for_line("WARNING .*ID never on the queue has no record; it is dropped")
     wait_ended_once(helpers, ["late"])
     assert not raw.exists(names.record("never"), names.missing())
 
@@ -101,7 +101,7 @@ def test_f43_entries_without_a_record_and_runs_without_a_lease_are_mended(
     raw.sadd(names.tasks, "orphan", "ghost")
     raw.zadd(names.leases, {"phantom": 1.0})
     worker = launch(EAGER, CLEANUP, program=TUNED, **FAST)
-    worker.wait_for_event("echo", id="orphan", attempt=2, timeout=20)
+    worker.wait_for_event("echo", id="orphan", attempt=2)
     worker.wait_for_line("Mended task ghost: no_record")
     worker.wait_for_line("Mended task orphan: no_lease")
     worker.wait_for_line("Task phantom lost its worker: it has no record, the lease is dropped")
@@ -161,16 +161,16 @@ def test_f44_a_key_of_another_type_is_named_and_holds_up_its_own_partition_only(
         raw.set(key, "text")
         worker.wait_for_line(rf"WrongKeyType: WRONGTYPE key {re.escape(key)} holds a string")
         free = helpers.start_task("echo", id_in(other))
-        of_state(helpers, [free], "SUCCESS", 5)
+        of_state(helpers, [free], "SUCCESS")
         assert raw.get(key) == "text", name
         raw.delete(key)
         raw.rename(key + ":away", key) if kind != "none" else None
-        of_state(helpers, [held], "SUCCESS", 10)
+        of_state(helpers, [held], "SUCCESS")
     taken = id_in(broken)
     raw.set(broken.record(taken), "text")
     raw.lpush(broken.new_queue(), taken)
     worker.wait_for_line(f"key of task {taken} is not a hash")
-    of_state(helpers, [helpers.start_task("echo", id_in(broken))], "SUCCESS", 5)
+    of_state(helpers, [helpers.start_task("echo", id_in(broken))], "SUCCESS")
     assert raw.get(broken.record(taken)) == "text"
     assert worker.running
 
@@ -214,7 +214,7 @@ def test_f45_malformed_data_end_their_own_task_only_and_odd_data_survive(
             assert json.loads(helpers.get_task(task_id, "output")) == given
     assert {helpers.get_task(one, "attempts") for one in ids} == {"1"}
     assert Counter(helpers.get_end_task_ids()) == Counter(ids)
-    of_state(helpers, [helpers.start_task("echo")], "SUCCESS", 5)
+    of_state(helpers, [helpers.start_task("echo")], "SUCCESS")
     assert worker.running
 
 
@@ -249,7 +249,7 @@ def test_f48_a_record_changed_under_its_run_ends_the_run_which_writes_nothing(
             expected = {**raw.hgetall(record), "run": "2-somebody", "state": "RUNNING"}
         time.sleep(0.3)
         assert raw.hgetall(record) == expected
-        of_state(helpers, [helpers.start_task("echo")], "SUCCESS", 5)
+        of_state(helpers, [helpers.start_task("echo")], "SUCCESS")
         assert worker.stop() == 0
 
 

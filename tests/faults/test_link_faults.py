@@ -152,15 +152,16 @@ def test_f23_a_slow_link_costs_time_and_no_lease(
             zone.mode(how, seconds={"delay": 0.2, "jitter": 0.5, "trickle": 0.005}[how])
         ids = helpers.start_tasks([("echo", {"seconds": 0.05})] * 100)
         if how == "stall":
-            time.sleep(3.0)
+            time.sleep(2.0)
             os.kill(zone._process.pid, signal.SIGCONT)
-        of_state(helpers, ids, "SUCCESS", 30)
+        of_state(helpers, ids, "SUCCESS", 60)
         changed_at = float(record_of(helpers, ticker)["last_update"])
-        wait_until(lambda: float(record_of(helpers, ticker)["last_update"]) > changed_at, 10)
+        wait_until(lambda: float(record_of(helpers, ticker)["last_update"]) > changed_at)
         ids.append(ticker)
         assert {record_of(helpers, one)["attempts"] for one in ids} == {"1"}
         assert "are stopped" not in worker.output
-        assert len(worker.events) - len(ticks(worker, 1)) == 1 + 100
+        others = [one["event"] for one in worker.events if one["event"] != "tick"]
+        assert sorted(others) == ["echo"] * 100 + ["ready"]
     finally:
         os.kill(zone._process.pid, signal.SIGCONT)
         zone.close()
@@ -182,7 +183,7 @@ def test_f24_connections_that_the_server_kills_all_the_time_cost_nothing(
     clock = Recovery(1.0)
     wait_until(lambda: raw.pubsub_numpat() == 1)
     clock.check()
-    of_state(helpers, ids, "SUCCESS", 20)
+    of_state(helpers, ids, "SUCCESS")
     assert sorted(helpers.get_end_task_ids()) == sorted(ids)
     assert {record_of(helpers, one)["attempts"] for one in [*ids, sleeper]} == {"1"}
     assert worker.output.count('"echo"') == len(ids)
@@ -261,7 +262,7 @@ def test_f26_a_subscription_leaves_a_node_that_is_silent_or_dead(
         by_heartbeat.check()
         if fault == "silence":
             cluster.proxy_of(node).allow()
-            wait_until(lambda node=node: not node.command("PUBSUB", "NUMPAT"), 10)
+            wait_until(lambda node=node: not node.command("PUBSUB", "NUMPAT"))
     # By message again: the answer comes long before the next heartbeat.
     clock = Recovery(1.0)
     to_stop = next(one for one in ids if served[one] is not node)
@@ -283,7 +284,7 @@ def test_f27_a_worker_that_was_too_slow_to_listen_hears_what_it_missed(
     """``Control.run_once`` hurries the heartbeat once it listens again."""
     server = disposable_server("valkey", client_output_buffer_limit="pubsub 32k 0 0")
     helpers = client_of(server.url)
-    worker = launch(at=server.url, update_task_interval=30.0)
+    worker = launch(at=server.url, update_task_interval=600.0, task_timeout=2000.0)
     to_stop, to_reload = helpers.start_tasks([("sleeper", {})] * 2)
     worker.wait_for_event("started", count=2)
     worker.pause()

@@ -12,7 +12,7 @@ from pytask.helpers import PyTaskHelpers
 from pytask.scripts import load
 from tests.faults.conftest import FAST, STEADY, Launch, of_state, record_of, state_of
 from tests.support.proxy import Proxy
-from tests.support.waiting import wait_until
+from tests.support.waiting import PATIENCE, wait_until
 
 pytestmark = pytest.mark.topologies("valkey")
 
@@ -75,8 +75,8 @@ def check_client_calls(lose: Lose, relay: Proxy, far_helpers: Any, launch: Launc
         before = relay.counts
         lose(relay, name)
         call = gevent.spawn(CLIENT_CALLS[name], far_helpers, running, ended)
-        wait_until(lambda before=before: is_lost(relay, before), 10, name)
-        answer = call.get(timeout=15)
+        wait_until(lambda before=before: is_lost(relay, before), message=name)
+        answer = call.get(timeout=PATIENCE)
         assert answer, name
         if name == "enqueue":
             expected_runs.append(answer)
@@ -113,7 +113,7 @@ def check_worker_calls(lose: Lose, relay: Proxy, launch: Launch, helpers: Any, d
     for name in WORKER_CALLS:
         before = relay.counts
         lose(relay, name)
-        deadline = time.monotonic() + 15
+        deadline = time.monotonic() + PATIENCE
         while not is_lost(relay, before):
             assert time.monotonic() < deadline, f"{name} was not called"
             ids.append(helpers.submit("echo", {}, delay=0.05 * (name == "promote")).id)
@@ -125,7 +125,7 @@ def check_worker_calls(lose: Lose, relay: Proxy, launch: Launch, helpers: Any, d
         lose(relay, name)
         if name == "requeue":
             worker.signal(signal.SIGTERM)
-        wait_until(lambda before=before: is_lost(relay, before), 10, name)
+        wait_until(lambda before=before: is_lost(relay, before), message=name)
     assert worker.wait() == 0
     assert sorted(ids_of(worker, "echo")) == sorted(ids)
     assert ids_of(worker, "started") == [last, orphan]

@@ -69,7 +69,7 @@ def test_f28_without_an_aof_only_what_was_saved_is_back_and_workers_carry_on(
     wait_until(lambda: [one for one in local_tasks(helpers) if one != monitor])
     assert helpers.get_task(running) == helpers.get_task(unsaved) == {}
     assert state_of(helpers, saved) == "WAIT"
-    of_state(helpers, [helpers.start_task("echo")], "SUCCESS", 5)
+    of_state(helpers, [helpers.start_task("echo")], "SUCCESS")
     assert worker.running
 
 
@@ -77,7 +77,9 @@ def test_f28_without_an_aof_only_what_was_saved_is_back_and_workers_carry_on(
 def test_f29_a_redis_that_loads_its_data_for_seconds_is_waited_for(
     disposable_server: Any, launch: Launch, client: Client
 ) -> None:
-    server = disposable_server("valkey", appendonly="yes", appendfsync="always", key_load_delay=500)
+    server = disposable_server(
+        "valkey", appendonly="yes", appendfsync="always", key_load_delay=1000
+    )
     server.command("EVAL", "for i = 1, 5000 do redis.call('SET', 'key-' .. i, i) end", 0)
     helpers = client(server.url, redis_patience=20.0)
     worker = launch(MONITOR, at=server.url, **FAST)
@@ -107,6 +109,8 @@ def test_f30_after_a_stall_longer_than_task_timeout_nobody_is_reaped(
             at=server.url,
             program=TUNED,
             update_task_interval=0.4,
+            redis_grace=9.0,
+            worker_timeout=10.0,
             concurrency=20,
         )
         for _ in range(2)
@@ -115,8 +119,8 @@ def test_f30_after_a_stall_longer_than_task_timeout_nobody_is_reaped(
     wait_until(lambda: sum(worker.output.count('"started"') for worker in workers) == 40)
     # Both Monitors look at all leases now; longer than a reply may take, than the time-out of
     # the Monitors, and shorter than the grace after which workers give up by themselves.
-    stall = gevent.spawn(server.command, "DEBUG", "SLEEP", 3, timeout=10)
-    stall.get(timeout=10)
+    stall = gevent.spawn(server.command, "DEBUG", "SLEEP", 3, timeout=20)
+    stall.get(timeout=20)
     wait_ended_once(helpers, ids)
     assert {helpers.get_task(one, "attempts") for one in ids} == {"1"}
     assert not any("lost its worker" in worker.output for worker in workers)
@@ -142,15 +146,15 @@ def test_f31_a_paused_or_busy_redis_is_waited_for_and_no_task_notices(
     ids = helpers.start_tasks([("sleeper", {"seconds": 1})] * 10)
     worker.wait_for_event("started", count=10)
     seconds = 2.0
+    began_at = time.monotonic()
     if fault == "busy":
-        gevent.spawn(server.command, "EVAL", BUSY, 0, seconds, timeout=10)
-        gevent.sleep(0.2)
+        gevent.spawn(server.command, "EVAL", BUSY, 0, seconds, timeout=20)
+        wait_until(lambda: not server.answers())
     else:
         what = "WRITE" if fault == "pause writes" else "ALL"
         server.command("CLIENT", "PAUSE", int(seconds * 1000), what)
-    began_at = time.monotonic()
     ids.append(helpers.start_task("echo"))
-    assert time.monotonic() - began_at > 1.0, "the fault was not there"
+    assert time.monotonic() - began_at > seconds - 0.1, "the fault was not there"
     recovery = Recovery(2.0)
     of_state(helpers, ids, "SUCCESS")
     recovery.check()
@@ -196,12 +200,12 @@ def test_f33_a_full_redis_refuses_new_tasks_and_lets_running_ones_end(
     with pytest.raises(RedisRefused, match="OOM"):
         helpers.start_task("echo", "refused")
     assert helpers.get_task("refused") == {}
-    of_state(helpers, short, "SUCCESS", 5)
+    of_state(helpers, short, "SUCCESS")
     helpers.stop_task(stopped)
-    of_state(helpers, [stopped], "STOPPED", 5)
+    of_state(helpers, [stopped], "STOPPED")
     worker.wait_for_event("started", id=requeued)
     beaten_at = float(helpers.get_task(requeued, "last_update"))
-    wait_until(lambda: float(helpers.get_task(requeued, "last_update")) > beaten_at, 8)
+    wait_until(lambda: float(helpers.get_task(requeued, "last_update")) > beaten_at)
     assert worker.stop() == 0
     assert state_of(helpers, requeued) == "WAIT"
     server.command("CONFIG", "SET", "maxmemory", 0)
@@ -231,7 +235,7 @@ def test_f34_a_redis_that_evicts_keys_is_warned_of_and_what_vanishes_harms_no_wo
         number += 1
     server.command("CONFIG", "SET", "maxmemory", 0)
     worker.wait_for_line("is not ours any more")
-    of_state(helpers, [helpers.start_task("echo")], "SUCCESS", 10)
+    of_state(helpers, [helpers.start_task("echo")], "SUCCESS")
     assert worker.running and "Traceback" not in worker.output
 
 
@@ -292,7 +296,7 @@ def test_f35_a_full_disk_under_the_aof_is_ridden_out(
     wait_until(is_refused)
     assert server.process is not None
     if appendfsync == "always":
-        wait_until(lambda: server.process.poll() is not None, 5, "the server ends")
+        wait_until(lambda: server.process.poll() is not None, message="the server ends")
     else:
         assert "MISCONF" in refused[0]
         worker.wait_for_event("ended", count=10)

@@ -66,7 +66,7 @@ def test_f01_a_worker_that_is_killed_while_idle_leaves_nothing(
     # It stays listed until all its leases must have been reaped: 2 worker_timeouts and a look.
     wait_until(lambda: not is_known(helpers, name), 5 * STEADILY)
     clock.check()
-    assert set(dump()) == before and name not in str(dump())
+    wait_until(lambda: set(dump()) == before and name not in str(dump()))
     assert [one.worker for one in helpers.store.list_workers()] == [worker_of(other)]
     of_state(helpers, [helpers.start_task("echo")], "SUCCESS")
 
@@ -105,15 +105,15 @@ def test_f04_a_thousand_tasks_of_a_killed_worker_run_elsewhere_and_no_other_is_t
 ) -> None:
     victim = launch(concurrency=1000, **STEADY)
     ids = helpers.start_tasks([("sleeper", {"seconds": 0, "first": 600})] * 1000)
-    victim.wait_for_event("started", count=1000, timeout=30)
+    victim.wait_for_event("started", count=1000)
     other = launch(MONITOR, concurrency=2000, queues=["default", "own"], **STEADY)
     own = [helpers.submit("sleeper", {}, queue="own").id for _ in range(50)]
     other.wait_for_event("started", count=50)
     clock = Recovery(STEADILY + 1.0)  # a thousand events and starts, on a machine with others
     victim.kill()
-    wait_until(lambda: other.output.count('"attempt": 2') >= 1000, 40)
+    wait_until(lambda: other.output.count('"attempt": 2') >= 1000, 60)
     clock.check()
-    of_state(helpers, ids, "SUCCESS", 30)
+    of_state(helpers, ids, "SUCCESS", 60)
     assert {record_of(helpers, one)["attempts"] for one in ids} == {"2"}
     assert {record_of(helpers, one)["attempts"] for one in own} == {"1"}
     of_state(helpers, own, "RUNNING")
@@ -159,8 +159,8 @@ def test_f07_a_worker_paused_for_longer_than_its_lease_writes_nothing(
 ) -> None:
     """Its task is over when it wakes, and what it reports is refused: finish.lua, check_token."""
     zombie = launch(**STEADY)
-    # Over at 1 s, when the worker is paused.
-    task_id = helpers.start_task("sleeper", first=1.0, seconds=0)
+    # Over at 3 s, when the worker is paused.
+    task_id = helpers.start_task("sleeper", first=3.0, seconds=0)
     ticker = helpers.start_task("ticker")
     zombie.wait_for_event("tick")
     zombie.wait_for_event("started")
@@ -184,7 +184,7 @@ def test_f07_a_worker_paused_for_longer_than_its_lease_writes_nothing(
 def test_f08_a_worker_paused_for_less_than_its_lease_keeps_its_tasks(
     launch: Launch, helpers: Any, raw: Any
 ) -> None:
-    options = {**FAST, "worker_timeout": 3.0, "redis_grace": 2.0}
+    options = {**FAST, "worker_timeout": 5.0, "redis_grace": 4.0}
     worker = launch(**options)
     task_id = helpers.start_task("ticker")
     worker.wait_for_event("tick")
@@ -194,9 +194,7 @@ def test_f08_a_worker_paused_for_less_than_its_lease_keeps_its_tasks(
     worker.resume()
     woken_at = float(raw.time()[0])
     # Long enough for a Monitor to have taken it, had it wanted to.
-    wait_until(
-        lambda: float(record_of(helpers, task_id).get("last_update", 0)) > woken_at + 3.0, 15
-    )
+    wait_until(lambda: float(record_of(helpers, task_id).get("last_update", 0)) > woken_at + 5.0)
     assert record_of(helpers, task_id)["attempts"] == "1"
     assert "are stopped" not in worker.output
     assert "is not ours any more" not in worker.output
