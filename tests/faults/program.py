@@ -11,7 +11,7 @@ may carry data: ``pytask/monitor={"task_timeout": 3}``. From the environment:
 # ruff: noqa: E402  (patching has to come before the imports below it)
 import os
 
-from tests.faults import netns
+from tests.support import netns
 
 if "NETWORK" in os.environ:
     netns.enter(os.environ["NETWORK"])

@@ -10,8 +10,8 @@ import pytest
 from pytask.tasks import monitor as monitor_module
 from pytask.tasks.monitor import LOOK_INTERVAL, STALL, Witness
 from tests.faults.account import TUNED, Client, client, local_tasks, wait_ended_once
-from tests.faults.clocks import Clock, libfaketime
 from tests.faults.conftest import MONITOR, Launch, Recovery, of_state
+from tests.support.clocks import Clock, libfaketime
 from tests.support.servers import Server
 from tests.support.waiting import wait_until
 

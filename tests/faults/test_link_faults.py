@@ -16,8 +16,8 @@ from pytask.connection import connect
 from pytask.exceptions import RedisUnavailable
 from pytask.helpers import PyTaskHelpers
 from tests.chaos.zones import Zone
-from tests.faults import netns
 from tests.faults.conftest import MONITOR, STEADY, Launch, Recovery, of_state, record_of
+from tests.support import netns
 from tests.support.servers import Server
 from tests.support.waiting import wait_until
 

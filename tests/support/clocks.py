@@ -33,11 +33,14 @@ class Clock:
     Args:
         directory: Where its files go.
         by: ``libfaketime`` or ``python``, which patches ``time.time`` when the interpreter starts.
+        patience: Seconds until the library looks at its file again; 0: it looks whenever somebody
+            asks for the time, which costs a busy process much.
     """
 
-    def __init__(self, directory: Path, by: str) -> None:
+    def __init__(self, directory: Path, by: str, patience: float = 0) -> None:
         directory.mkdir()
         self._by = by
+        self._patience = patience
         self._directory = directory
         self._offset = directory / "offset"
         self.set(0)
@@ -55,11 +58,17 @@ class Clock:
         """What the process needs in its environment."""
         if self._by == "python":
             return {"PYTHONPATH": str(self._directory), "PYTASK_TEST_CLOCK": str(self._offset)}
+        # The library counts in whole seconds.
+        caching = (
+            {"FAKETIME_CACHE_DURATION": str(max(1, round(self._patience)))}
+            if self._patience
+            else {"FAKETIME_NO_CACHE": "1"}
+        )
         return {
             "LD_PRELOAD": libfaketime() or "",
             "FAKETIME_TIMESTAMP_FILE": str(self._offset),
-            "FAKETIME_NO_CACHE": "1",
             "FAKETIME_DONT_FAKE_MONOTONIC": "1",
+            **caching,
         }
 
 
