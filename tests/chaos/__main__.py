@@ -7,7 +7,8 @@ import secrets
 import sys
 
 from .options import FAST, Options
-from .run import Result, Run, say
+from .result import Result, say
+from .run import Run
 
 
 def parse(words: list[str]) -> argparse.Namespace:
@@ -18,10 +19,11 @@ def parse(words: list[str]) -> argparse.Namespace:
     parser.add_argument("--seconds", type=float, default=60.0, help="how long faults are injected")
     parser.add_argument("--minutes", type=float, help="the same in minutes")
     parser.add_argument("--server", default="redis", choices=["redis", "valkey"])
-    parser.add_argument("--pause", type=float, default=0.6, help="mean seconds between two faults")
+    parser.add_argument("--pause", type=float, default=0.45, help="mean seconds between two faults")
     parser.add_argument("--workers", type=int, default=4)
     parser.add_argument("--producers", type=int, default=3)
     parser.add_argument("--rate", type=float, default=250.0, help="tasks per second and producer")
+    parser.add_argument("--backlog", type=int, default=3000, help="waiting tasks at most")
     parser.add_argument("--only", action="append", default=[], help="a fault; may be repeated")
     parser.add_argument("--appendfsync", default="everysec", choices=["everysec", "no", "always"])
     parser.add_argument("--keep", default="", help="directory to keep a summary of the run in")
@@ -42,6 +44,7 @@ def main(words: list[str]) -> int:
         workers=choices.workers,
         producers=choices.producers,
         rate=choices.rate,
+        backlog=choices.backlog,
         only=choices.only,
         settings=dict(FAST),
         keep=choices.keep,
@@ -66,6 +69,8 @@ def tell(result: Result) -> None:
         say(f"  {count:4} {name}")
     for name, count in sorted(result.skipped.items()):
         say(f"  {count:4} not possible: {name}")
+    for name, reason in sorted(result.absent.items()):
+        say(f"no faults that need a {name}: {reason}")
     for name, value in sorted(result.verdict.numbers.items()):
         say(f"{name}: {value}")
     for name, seconds in sorted(result.measures.items()):

@@ -5,8 +5,11 @@ from __future__ import annotations
 import json
 from collections import Counter
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
+
+import redis
 
 from pytask.connection import connect
 from pytask.exceptions import PyTaskException
@@ -16,7 +19,7 @@ from pytask.settings import Settings
 from pytask.store import Store
 
 from . import audit
-from .history import Recorder
+from .history import Recorder, wall
 from .targets import Target
 
 _READERS: dict[bytes, Callable[[Callable[..., Any], bytes], Any]] = {
@@ -64,6 +67,8 @@ class Admin:
         self._hasty = self.store.patient(0)
         self._drained: dict[str, str] = {}
         self._entries: list[dict[str, Any]] = []
+        # What is younger may be rolled back, and is left where that happens to it as well.
+        self._settled = 25.0 if target.may_lose else 6.0
 
     def execute(self, *words: Any) -> Any:
         return self.store._command(*words)
@@ -75,6 +80,7 @@ class Admin:
         """Start tasks; nobody minds if Redis is away."""
         ids = [task["task_id"] for task in tasks]
         self.record("enq.invoke", ids=ids)
+        sent = wall()
         store = self.store.patient(0.5)
         try:
             store.enqueue(
@@ -86,7 +92,7 @@ class Admin:
         except PyTaskException as error:
             self.record("enq.unknown", ids=ids, error=str(error)[:80])
         else:
-            self.record("enq.ok", ids=ids)
+            self.record("enq.ok", ids=ids, sent=sent)
 
     # What is left to do
 
@@ -112,25 +118,33 @@ class Admin:
             task, state = self.store.read_fields(task_id, ["task", "state"])
             if task == "chaos/service" and state == "RUNNING":
                 self.record("stop.invoke", id=task_id)
+                sent = wall()
                 code = int(self.store.stop(task_id))
-                self.record("stop.ok", id=task_id, code=code)
+                self.record("stop.ok", id=task_id, code=code, sent=sent)
                 asked += 1
         return asked
 
     # Evidence
 
     def drain_audit(self) -> None:
-        """Move the audit out of the server, which must not be one that rolls back."""
+        """Move the older audit out of the servers, which otherwise grow all the time."""
+        until = f"{int((wall() - self._settled) * 1000)}"
         for key in audit.stream_keys(self.target.partitions, self.target.is_cluster):
             start = self._drained.get(key)
             since = f"({start}" if start else "-"
-            page = self._hasty._command("XRANGE", key, since, "+", "COUNT", 10_000)
+            page = self._hasty._command("XRANGE", key, since, until, "COUNT", 10_000)
             for stream_id, fields in page:
                 entry = audit.entry_of(key, stream_id, fields)
                 self._entries.append(entry)
             if page:
                 self._drained[key] = page[-1][0].decode()
                 self._hasty._command("XTRIM", key, "MINID", page[-1][0])
+
+    def rewrite(self, number: int) -> None:
+        """Let one server write its file anew, so that a restart does not read all of its past."""
+        nodes = self.target.nodes
+        with suppress(redis.RedisError):
+            nodes[number % len(nodes)].command("BGREWRITEAOF", timeout=1.0)
 
     def forget_audit(self) -> None:
         """Begin anew."""

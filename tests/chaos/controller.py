@@ -15,7 +15,7 @@ from typing import Any
 import gevent
 
 from tests.chaos import audit
-from tests.chaos.history import Recorder
+from tests.chaos.history import Recorder, wall
 from tests.chaos.worker import connect_through
 
 #: What is done next, and how often.
@@ -55,9 +55,12 @@ class Controller:
         self.count += 1
         task_id = f"{self.name}-{self.count}"
         delay = self.rng.choice((0.0, 0.0, 0.0, 1.0))
+        # One that waits for its next attempt is stopped, restarted and removed as well.
+        name = self.rng.choice(("chaos/service",) * 4 + ("chaos/again",))
+        data = {"seconds": 4.0}
         if self._call(
             "enq",
-            lambda: self.helpers.submit("chaos/service", task_id=task_id, delay=delay),
+            lambda: self.helpers.submit(name, data, task_id=task_id, delay=delay),
             ids=[task_id],
         ):
             self.ids.append(task_id)
@@ -80,13 +83,14 @@ class Controller:
         from pytask.exceptions import RedisError
 
         self.record(f"{verb}.invoke", **details)
+        sent = wall()
         try:
             answer = call()
         except RedisError as error:
             self.record(f"{verb}.unknown", error=str(error)[:80], **details)
             return False
         code = int(answer) if isinstance(answer, int) else None
-        self.record(f"{verb}.ok", code=code, **details)
+        self.record(f"{verb}.ok", code=code, sent=sent, **details)
         return True
 
 

@@ -13,6 +13,7 @@ from pathlib import Path
 
 from tests.support import process
 
+from . import history
 from .zones import ROOT
 
 
@@ -24,9 +25,17 @@ class Member:
         number: Which of them.
         config: Path of the configuration of the run.
         logs: Directory of its output.
+        env: Added to its environment.
     """
 
-    def __init__(self, role: str, number: int, config: Path, logs: Path) -> None:
+    def __init__(
+        self,
+        role: str,
+        number: int,
+        config: Path,
+        logs: Path,
+        env: dict[str, str] | None = None,
+    ) -> None:
         self.role = role
         self.number = number
         self.starts = 0
@@ -37,6 +46,8 @@ class Member:
         self.unexpected: list[int] = []
         self.may_end_with: set[int] = set()
         self._config = config
+        self._env = {**os.environ, "PYTHONUNBUFFERED": "1", history.EPOCH_IS: str(history.EPOCH)}
+        self._env |= env or {}
         self._log = logs / f"{role}{number}.log"
         self._process: subprocess.Popen[bytes] | None = None
         #: A fault explains whatever its exit status will be.
@@ -74,7 +85,7 @@ class Member:
                 stdout=log,
                 stderr=log,
                 cwd=ROOT,
-                env={**os.environ, "PYTHONUNBUFFERED": "1"},
+                env=self._env,
             )
 
     def signal(self, number: int) -> None:

@@ -39,6 +39,7 @@ class Options:
         workers: Worker processes.
         producers: Producer processes.
         rate: Tasks per second of each producer.
+        backlog: They wait while so many tasks wait.
         only: Faults to limit the run to.
         settings: Of all processes.
         keep: Where to keep the evidence; empty: nowhere.
@@ -51,10 +52,11 @@ class Options:
     topology: str = "single"
     seconds: float = 60.0
     server: str = "redis"
-    pause: float = 0.6
+    pause: float = 0.45
     workers: int = 4
     producers: int = 3
     rate: float = 250.0
+    backlog: int = 3000
     only: list[str] = field(default_factory=list)
     settings: dict[str, Any] = field(default_factory=lambda: dict(FAST))
     keep: str = ""

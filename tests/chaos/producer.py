@@ -18,13 +18,14 @@ from typing import Any
 import gevent
 
 from tests.chaos import audit
-from tests.chaos.history import Recorder
+from tests.chaos.history import Recorder, wall
 from tests.chaos.worker import connect_through
 
 #: Kind, share, and what makes its data.
 MIX = [
-    ("chaos/quick", 76),
-    ("chaos/sleep", 15),
+    ("chaos/quick", 74),
+    ("chaos/sleep", 14),
+    ("chaos/again", 3),
     ("chaos/error", 4),
     ("chaos/exception", 3),
     ("chaos/stubborn", 1),
@@ -88,6 +89,7 @@ class Producer:
 
         ids = [task["task_id"] for task in tasks]
         self.record("enq.invoke", ids=ids)
+        sent = wall()
         while True:
             try:
                 self.helpers.start_tasks(tasks)
@@ -97,7 +99,7 @@ class Producer:
             except RedisError as error:
                 self.record("enq.unknown", ids=ids, error=str(error)[:80])
             else:
-                self.record("enq.ok", ids=ids)
+                self.record("enq.ok", ids=ids, sent=sent)
                 return
             if self.stopping or self.rng.random() < 0.5:
                 return

@@ -56,10 +56,7 @@ def describe_runs(runs: list[dict[str, Any]]) -> str:
         ("tasks acknowledged", lambda run: f"{run['numbers']['acknowledged']:,}"),
         ("**lost**", lambda run: f"**{run['numbers'].get('lost', 0)}**"),
         ("**promises broken**", lambda run: f"**{len(run['violations'])}**"),
-        (
-            "acknowledged, then rolled back by a failover of Redis",
-            _rolled_back,
-        ),
+        ("acknowledged, then lost by Redis itself: tasks, ends and stops", _rolled_back),
         ("transitions checked", lambda run: f"{run['numbers']['transitions']:,}"),
         (
             "enqueues the client was told nothing of (and that happened)",
@@ -74,11 +71,15 @@ def describe_runs(runs: list[dict[str, Any]]) -> str:
             lambda run: f"{run['numbers']['fenced']:,}",
         ),
         ("tasks taken back from lost workers", lambda run: f"{run['numbers']['reaps']:,}"),
+        (
+            "attempts that asked for another one",
+            lambda run: f"{run['numbers'].get('retries', 0):,}",
+        ),
         ("tasks started more than once", lambda run: f"{run['numbers']['run_again']:,}"),
         ("back after kill -9 of the worker: median, 99 %, longest, s", _recovery),
         (
-            "the same where Redis was not disturbed as well",
-            lambda run: _recovery(run, "_undisturbed"),
+            "the same without the time in which no worker was able to act",
+            lambda run: _recovery(run, "_able"),
         ),
         (
             "all work done after the last fault, s",
@@ -100,8 +101,12 @@ def _verdict(run: dict[str, Any]) -> str:
 
 
 def _rolled_back(run: dict[str, Any]) -> str:
-    found = {name: one for name, one in run["numbers"].items() if name.startswith("rolled_back")}
-    return str(sum(found.values()))
+    kinds = ("enqueue", "finish", "stop")
+    counts = Counter[str]()
+    for name, count in run["numbers"].items():
+        if name.startswith("rolled_back ("):
+            counts[name.removeprefix("rolled_back (").split(",")[0]] += count
+    return " / ".join(str(counts[kind]) for kind in kinds)
 
 
 def _recovery(run: dict[str, Any], kind: str = "") -> str:
@@ -117,7 +122,11 @@ def describe_faults(runs: list[dict[str, Any]]) -> str:
     names = sorted({name for run in runs for name in run["faults"]})
     head = ["fault", *(_name(run) for run in runs)]
     rows = [[name, *(run["faults"].get(name, "-") for run in runs)] for name in names]
-    return "\n## Faults\n\n" + table(head, rows)
+    text = "\n## Faults\n\n" + table(head, rows)
+    absent = {reason for run in runs for reason in run.get("absent", {}).items()}
+    for needs, reason in sorted(absent):
+        text += f"\nWithout the faults that need a {needs}: {reason}.\n"
+    return text
 
 
 def describe_mutants(rows: list[list[str]]) -> str:

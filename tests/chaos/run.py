@@ -2,15 +2,9 @@
 
 from __future__ import annotations
 
-import json
-import random
-import shutil
-import sys
 import tempfile
 import time
-from collections import Counter
 from collections.abc import Callable
-from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -18,58 +12,23 @@ from pytask.exceptions import PyTaskException
 
 from . import audit, history
 from .admin import Admin, save
-from .checker import Evidence, Verdict, check
-from .checker.coverage import check_coverage
-from .checker.liveness import (
-    check_recoveries,
-    find_recoveries,
-    make_timeline,
-    measure_overlaps,
-)
-from .faults import FAULTS, Scene
+from .checker import Evidence
+from .faults import Scene
 from .faults.base import Timeline
 from .fleet import Fleet, Member
+from .inject import Injector
 from .options import Options
-from .schedule import Planned, plan
+from .result import Result, judge
+from .rollbacks import find_rollbacks
+from .schedule import kinds_of, plan
+from .surroundings import Surroundings
 from .targets import TARGETS, Target
 from .zones import Zone
 
 #: Seconds the fleet gets to finish everything once all faults are healed (L2).
 DRAIN_LIMIT = 90.0
-#: Seconds until a task must have started when workers are idle (L3).
-PROMPT = 1.0
-
-
-@dataclass
-class Result:
-    """What a run came to.
-
-    Attributes:
-        faults: How often each was injected.
-        skipped: How often one could not be.
-        problems: Why it failed apart from violations; empty is good.
-        measures: Seconds and counts for the report.
-        samples: What was measured once a second.
-    """
-
-    options: Options
-    verdict: Verdict
-    faults: Counter[str]
-    skipped: Counter[str]
-    problems: list[str]
-    measures: dict[str, float] = field(default_factory=dict)
-    samples: list[dict[str, Any]] = field(default_factory=list)
-    evidence: Evidence | None = None
-
-    @property
-    def passed(self) -> bool:
-        return not self.verdict.violations and not self.problems
-
-
-def say(text: str) -> None:
-    """Tell the person at the terminal."""
-    sys.stdout.write(text + "\n")
-    sys.stdout.flush()
+#: Seconds between two times that a server writes its file anew.
+REWRITE = 15.0
 
 
 class Run:
@@ -81,8 +40,6 @@ class Run:
         self.events = self.directory / "history"
         self.events.mkdir()
         self.record = history.Recorder(self.events, "harness")
-        self.faults: Counter[str] = Counter()
-        self.skipped: Counter[str] = Counter()
         self.problems: list[str] = []
         self.measures: dict[str, float] = {}
         self.samples: list[dict[str, Any]] = []
@@ -95,9 +52,13 @@ class Run:
         target: Target = TARGETS[self.options.topology](
             self.options.server, self.options.appendfsync
         )
-        zones = [target.zone() for _ in range(self.options.workers + 1)]
-        fleet = Fleet([])
+        fleet, zones = Fleet([]), list[Zone]()
+        self.surroundings = Surroundings(self.directory, self.options.workers)
         try:
+            zones += [
+                target.zone(self.surroundings.host(number))
+                for number in range(self.options.workers + 1)
+            ]
             self.admin = Admin(target, self.options.settings, self.record)
             fleet.members += self._members(target, zones)
             self.scene = Scene(
@@ -109,6 +70,7 @@ class Run:
                 self.timeline,
                 self.options.settings,
                 self.admin.submit,
+                self.surroundings,
             )
             self._disturb(fleet)
             self._heal(target, fleet, zones)
@@ -118,7 +80,19 @@ class Run:
             for zone in zones:
                 zone.close()
             target.close()
-        return self._judge(evidence, fleet)
+            self.surroundings.close()
+        result = Result(
+            self.options,
+            evidence,
+            self.injector.done,
+            self.injector.never_possible,
+            self.surroundings.reasons,
+            self.problems,
+            self.measures,
+            self.samples,
+        )
+        judge(result, self.kinds, fleet, self.directory)
+        return result
 
     # Set up
 
@@ -138,7 +112,7 @@ class Run:
                 "places": [target.place(zone) for zone in zones],
                 "client_place": len(zones) - 1,
                 "rate": options.rate,
-                "backlog": 1500,
+                "backlog": options.backlog,
                 "services": 24,
                 "control_pause": 0.1,
             },
@@ -147,7 +121,13 @@ class Run:
         logs.mkdir()
         roles = {"worker": options.workers, "producer": options.producers, "controller": 1}
         return [
-            Member(role, number, config, logs)
+            Member(
+                role,
+                number,
+                config,
+                logs,
+                self.surroundings.env(number) if role == "worker" else None,
+            )
             for role, count in roles.items()
             for number in range(count)
         ]
@@ -156,32 +136,18 @@ class Run:
 
     def _disturb(self, fleet: Fleet) -> None:
         options = self.options
-        planned = plan(options.seed, options.topology, options.seconds, options.pause, options.only)
+        self.kinds = kinds_of(options.topology, options.only, self.surroundings.reasons)
+        planned = plan(options.seed, options.topology, options.seconds, options.pause, self.kinds)
+        self.injector = Injector(self.scene, planned)
         fleet.tick()
         self._wait(lambda: len(self._living()) == options.workers, 30, "all workers are there")
         began = time.monotonic()
         self.record("begin")
         while time.monotonic() - began < options.seconds:
-            while planned and planned[0].at <= time.monotonic() - began:
-                self._inject(planned.pop(0))
+            self.injector.tick(time.monotonic() - began)
             self._tick(began)
         self.record("end")
         self.measures["disturbed"] = time.monotonic() - began
-
-    def _inject(self, planned: Planned, tries: int = 0) -> None:
-        fault = FAULTS[planned.name]
-        seconds = None
-        if not (fault.exclusive and "servers" in self.scene.busy):
-            seconds = fault.inject(self.scene, random.Random(f"{planned.key}:{tries}"))
-        if seconds is None:
-            # Another fault is in its way, or nothing is there that it could be done to.
-            if tries < 40:
-                self.timeline.after(0.25, lambda: self._inject(planned, tries + 1))
-            else:
-                self.skipped[planned.name] += 1
-            return
-        self.faults[planned.name] += 1
-        self.record("fault", name=planned.name, area=fault.area, seconds=seconds, key=planned.key)
 
     def _tick(self, began: float) -> None:
         self.timeline.run_due()
@@ -198,9 +164,13 @@ class Run:
             "rss": sum(member.rss() for member in fleet.workers),
             "descriptors": sum(member.descriptors() for member in fleet.workers),
         }
-        if not self.scene.target.may_lose and "servers" not in self.scene.busy:
+        if "servers" not in self.scene.busy:
+            if self.scene.target.may_lose and not self.scene.is_healthy():
+                self.record("outage", what="the servers do not agree", seconds=1.0)
             try:
                 self.admin.drain_audit()
+                if at // REWRITE > (at - 1.0) // REWRITE:
+                    self.admin.rewrite(int(at // REWRITE))
             except PyTaskException:
                 sample["away"] = 1
         self.samples.append(sample)
@@ -212,6 +182,7 @@ class Run:
             member.wanted = False
         self.timeline.run_all()
         fleet.heal()
+        self.surroundings.heal()
         for zone in zones:
             zone.mode("pass")
         for member in [*fleet.of("producer"), *fleet.of("controller")]:
@@ -297,7 +268,7 @@ class Run:
         self.problems.append(f"not within {seconds:g} s: {what}{left}")
         return False
 
-    # Verdict
+    # Evidence
 
     def _evidence(self, target: Target) -> Evidence:
         events = history.read_all(self.events)
@@ -311,77 +282,11 @@ class Run:
             max_reaps=int(self.options.settings["max_reaps"]),
             tagged=target.is_cluster,
             drained=not self.problems,
-            rollback=target.may_lose,
-            lazy_file=self.options.appendfsync == "everysec",
+            rollbacks=find_rollbacks(
+                target.nodes if target.may_lose else (),
+                events,
+                self.options.appendfsync == "everysec",
+            ),
+            partitions=target.partitions,
             workers=self.admin.living(),
         )
-
-    def _judge(self, evidence: Evidence, fleet: Fleet) -> Result:
-        verdict = check(evidence)
-        recoveries = find_recoveries(evidence)
-        timeout = float(self.options.settings["worker_timeout"])
-        verdict.violations += check_recoveries(recoveries, timeout, self.measures)
-        measure_overlaps(evidence, self.measures)
-        self._check_coverage(verdict, evidence)
-        for member in fleet.members:
-            for status in member.unexpected:
-                log = self.directory / "logs" / f"{member.role}{member.number}.log"
-                self.problems.append(
-                    f"{member.role} {member.number} ended with {status}; see {log}"
-                )
-        result = Result(
-            self.options,
-            verdict,
-            self.faults,
-            self.skipped,
-            self.problems,
-            self.measures,
-            self.samples,
-            evidence,
-        )
-        if self.options.keep:
-            self._keep(result)
-        if result.passed:
-            shutil.rmtree(self.directory)
-        else:
-            self._explain(result)
-        return result
-
-    def _explain(self, result: Result) -> None:
-        """Write down the life of each task that a promise was broken to."""
-        assert result.evidence is not None
-        wrong = {violation.task_id for violation in result.verdict.violations}
-        with (self.directory / "violations.jsonl").open("w") as file:
-            for entry in result.evidence.audit:
-                if entry["i"] in wrong:
-                    file.write(json.dumps(entry) + "\n")
-        say(f"evidence in {self.directory}")
-
-    def _check_coverage(self, verdict: Verdict, evidence: Evidence) -> None:
-        options = self.options
-        if options.strict and not options.only:
-            kinds = [
-                fault.name for fault in FAULTS.values() if options.topology in fault.topologies
-            ]
-            self.problems += check_coverage(
-                options.seconds, kinds, self.faults, verdict.numbers, evidence.codes
-            )
-
-    def _keep(self, result: Result) -> None:
-        assert result.evidence is not None
-        path = Path(self.options.keep)
-        path.mkdir(parents=True, exist_ok=True)
-        summary = {
-            "options": asdict(self.options),
-            "faults": dict(result.faults),
-            "skipped": dict(result.skipped),
-            "numbers": dict(result.verdict.numbers),
-            "violations": [str(one) for one in result.verdict.violations[:200]],
-            "problems": result.problems,
-            "measures": result.measures,
-            "samples": result.samples,
-            "codes": dict(result.evidence.codes),
-            "timeline": make_timeline(result.evidence, find_recoveries(result.evidence)),
-        }
-        name = f"{self.options.topology}-{self.options.seed}.json"
-        save(path / name, summary)

@@ -49,15 +49,15 @@ class Target:
         """All processes that clients connect to."""
         return [*self.nodes, *(one for one in self.seeds if one not in self.nodes)]
 
-    def zone(self) -> Zone:
-        return Zone([server.address for server in self.servers])
+    def zone(self, host: str = HOST) -> Zone:
+        return Zone([server.address for server in self.servers], host)
 
     def place(self, zone: Zone) -> dict[str, Any]:
         """Say how a process in a zone reaches the servers."""
         through = {server.port: port for server, port in zip(self.servers, zone.ports, strict=True)}
-        seeds = ",".join(f"{HOST}:{through[server.port]}" for server in self.seeds)
+        seeds = ",".join(f"{zone.host}:{through[server.port]}" for server in self.seeds)
         routes = [[server.host, server.port, through[server.port]] for server in self.servers]
-        return {"address": self.url(seeds), "routes": routes}
+        return {"address": self.url(seeds), "routes": routes, "host": zone.host}
 
     def url(self, seeds: str) -> str:
         raise NotImplementedError
@@ -98,7 +98,7 @@ class SingleTarget(Target):
 
 
 class SentinelTarget(Target):
-    """A master with a replica, and three sentinels."""
+    """A master with two replicas, and three sentinels."""
 
     name = "sentinel"
     may_lose = True
@@ -106,10 +106,11 @@ class SentinelTarget(Target):
     def __init__(self, kind: str, appendfsync: str = "everysec") -> None:
         super().__init__()
         # A master that was replaced goes on until a sentinel tells it so, some ten seconds later.
-        # Without a replica it refuses writes instead of accepting them in vain.
+        # Without a replica it refuses writes instead of accepting them in vain. Its successor has
+        # the other replica at once, and needs not wait for the old master to come back.
         bound = {"min_replicas_to_write": 1, "min_replicas_max_lag": 2}
         self.group = Sentinels(
-            1, kind=kind, down_after=1000, **bound, appendfsync=appendfsync, **_OPTIONS
+            2, kind=kind, down_after=1000, **bound, appendfsync=appendfsync, **_OPTIONS
         ).start()
         self.nodes, self.seeds = self.group.nodes, list(self.group.sentinels)
 
@@ -122,9 +123,14 @@ class SentinelTarget(Target):
                 all(node.answers() for node in self.nodes)
                 and role_of(self.group.master) == "master"
                 and sum(role_of(node) == "master" for node in self.nodes) == 1
-                and self.group.master.info("replication")["connected_slaves"] == "1"
+                and self._has_replicas()
             )
         return False
+
+    def _has_replicas(self) -> bool:
+        replication = self.group.master.info("replication")
+        states = [value for name, value in replication.items() if name.startswith("slave")]
+        return sum("state=online" in one for one in states) == len(self.nodes) - 1
 
     def close(self) -> None:
         self.group.close()

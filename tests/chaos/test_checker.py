@@ -5,7 +5,10 @@ from collections import Counter
 import pytest
 
 from .checker import Evidence, check
+from .checker.ability import HOG_SECONDS, WITNESS_SECONDS, Ability
 from .checker.coverage import check_coverage
+from .checker.evidence import Rollback
+from .checker.liveness import check_last_reaps
 
 
 def entry(script, before="", to="", **details):
@@ -19,6 +22,7 @@ def entry(script, before="", to="", **details):
         "q": {},
         "at": 100.0,
         "now": "100.000",
+        "stream": "audit",
         **details,
     }
 
@@ -111,22 +115,103 @@ def test_a_stop_of_a_running_task_that_is_started_elsewhere_is_noticed():
 
 def test_an_acknowledged_task_that_never_was_is_lost():
     assert rules([]) == {"I1"}
-    assert rules([], rollback=True) == {"I1"}
 
 
-def test_what_a_failover_rolled_back_is_told_apart_from_what_was_lost():
-    fault = {"ev": "fault", "name": "master kill -9", "area": "topology", "wall": 2.5}
-    assert rules([], [fault], rollback=True) == set()
-    assert rules([], [{**fault, "wall": 30.0}], rollback=True) == {"I1"}
-    assert rules([], [fault]) == {"I1"}
+def other(at):
+    """What the audit tells of another task at some time."""
+    return {**enqueue(), "i": "u", "at": at}
 
 
-def test_a_kill_excuses_only_what_was_acknowledged_just_before_it():
-    kill = {"ev": "fault", "name": "Redis kill -9 and restart", "area": "server", "wall": 2.5}
-    assert rules([], [kill], lazy_file=True) == set()
-    assert rules([], [kill]) == {"I1"}
-    assert rules([], [{**kill, "wall": 5.0}], lazy_file=True) == {"I1"}
-    assert rules([], [{**kill, "wall": 1.5}], lazy_file=True) == {"I1"}
+#: The task ``t`` was acknowledged at 2, having been sent at 1.5.
+TOLD = [{"ev": "enq.invoke", "ids": ["t", "u"], "wall": 1}]
+TOLD += [{"ev": "enq.ok", "ids": ["t"], "wall": 2.0, "sent": 1.5}]
+
+
+@pytest.mark.parametrize(
+    ("rollback", "survived", "excused"),
+    [
+        (Rollback("failover", 2.5, 2.6, -9.0), 1.0, True),
+        # The old master acknowledged it, unaware that it had been replaced.
+        (Rollback("failover", 1.2, 3.0, -9.0), 1.0, True),
+        # What was written after it has survived, so this was not lost with it.
+        (Rollback("failover", 2.5, 2.6, -9.0), 2.3, False),
+        # The new master acknowledged it, and nothing happened to that one.
+        (Rollback("failover", 1.2, 1.3, -9.0), 1.0, False),
+        (Rollback("kill -9", 2.5, 2.7, 0.0), 1.9, True),
+        (Rollback("kill -9", 5.0, 5.2, 2.5), 1.0, False),
+    ],
+)
+def test_only_what_the_server_lost_with_everything_after_it_is_excused(rollback, survived, excused):
+    evidence = Evidence(audit=[other(survived)], history=TOLD, rollbacks=[rollback])
+    verdict = check(evidence)
+    assert set(verdict.by_rule()) == (set() if excused else {"I1"})
+    assert verdict.numbers["excused"] == int(excused)
+    assert verdict.numbers["lost"] == int(not excused)
+
+
+def test_nothing_is_excused_where_no_server_lost_anything():
+    kill = {"ev": "fault", "name": "Redis kill -9 and restart", "area": "server", "wall": 2.1}
+    said = {"ev": "finish", "token": "1-a", "id": "t", "state": "SUCCESS", "code": 1, "wall": 2}
+    stop = {"ev": "stop.ok", "id": "t", "code": 1, "wall": 2}
+    evidence = Evidence(audit=[], history=[*TOLD, said, stop, kill])
+    verdict = check(evidence)
+    assert set(verdict.by_rule()) == {"I1", "I12", "I13"}
+    assert verdict.numbers["excused"] == 0
+
+
+def test_a_finish_or_a_stop_that_was_rolled_back_is_told_apart_from_one_that_was_lost():
+    said = {"ev": "finish", "token": "1-a", "id": "t", "state": "SUCCESS", "code": 1, "wall": 2}
+    stop = {"ev": "stop.ok", "id": "t", "code": 1, "wall": 2}
+    rollbacks = [Rollback("failover", 2.5, 2.5, 0.0)]
+    early = [{**one, "at": 1.0} for one in (enqueue(), claim())]
+    assert rules(early, [said, stop], rollbacks=rollbacks) == set()
+    late = [{**enqueue(), "at": 1.0}, {**claim(), "at": 2.2}]
+    assert rules(late, [said, stop], rollbacks=rollbacks) == {"I12", "I13"}
+
+
+def test_a_forked_child_that_acts_is_noticed():
+    forked = {"ev": "forked", "id": "f", "child": 7, "wall": 1}
+    acted = {"ev": "handler", "id": "t", "run": "1-a", "says": 7, "wall": 2}
+    assert "I6" in rules(GOOD, [forked, acted])
+    assert "I6" not in rules(GOOD, [forked, {**acted, "says": 8}])
+
+
+def test_a_task_that_swallows_its_end_in_the_child_acts_for_itself():
+    forked = {"ev": "forked", "id": "f", "child": 7, "wall": 1}
+    deaf = {"ev": "swallowed", "id": "t", "says": 7, "wall": 2}
+    assert "I6" not in rules(GOOD, [forked, deaf, {**deaf, "ev": "tick", "wall": 3}])
+
+
+def test_somebody_is_able_while_a_worker_lives_and_nothing_hinders_it():
+    worker = {"ev": "worker", "pid": 1, "slot": 0, "says": 1, "wall": 10.0}
+    last = {"ev": "start", "id": "t", "pid": 1, "says": 1, "wall": 40.0}
+
+    def able(*others):
+        return Ability(Evidence(audit=[], history=[worker, *others, last])).seconds
+
+    assert able() == 30.0 - WITNESS_SECONDS
+    frozen = {"ev": "freeze", "pid": 1, "seconds": 2.0, "wall": 20.0}
+    assert able(frozen) == able() - 2.0 - WITNESS_SECONDS
+    away = {"ev": "outage", "what": "kill", "seconds": 1.0, "wall": 21.0}
+    assert able(frozen, away) == able(frozen)
+    cut_off = {"ev": "zone", "slot": 0, "seconds": 2.0, "wall": 20.0}
+    assert able(cut_off) == able(frozen)
+    assert able({**cut_off, "slot": 3}) == able()
+    hog = {"ev": "start", "id": "hog-1", "pid": 1, "says": 1, "wall": 20.0}
+    assert able(hog) == able() - HOG_SECONDS - WITNESS_SECONDS
+    second = {"ev": "worker", "pid": 2, "slot": 1, "says": 2, "wall": 10.0}
+    assert able(frozen, second, {**last, "says": 2}) == able()
+
+
+def test_a_task_that_is_not_taken_back_soon_after_everything_was_healed_is_noticed():
+    healed = {"ev": "healed", "wall": 100.0}
+    late = reap(age=30.0, **{"at": 120.0})
+    evidence = Evidence(audit=[late], history=[healed])
+    assert [one.rule for one in check_last_reaps(evidence, 2.0)] == ["L1"]
+    early = Evidence(audit=[{**late, "at": 107.0}], history=[healed])
+    assert not list(check_last_reaps(early, 2.0))
+    fresh = Evidence(audit=[{**late, "age": 4.0}], history=[healed])
+    assert not list(check_last_reaps(fresh, 2.0))
 
 
 def test_a_task_that_never_ends_is_lost():

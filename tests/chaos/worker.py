@@ -12,8 +12,9 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from tests.chaos import audit, tasks
-from tests.chaos.history import Recorder
+from tests.chaos import audit, harmful, tasks
+from tests.chaos.history import Recorder, wall
+from tests.support import netns
 
 
 def connect_through(place: dict[str, Any]) -> None:
@@ -22,13 +23,11 @@ def connect_through(place: dict[str, Any]) -> None:
     import pytask.pytask
     from pytask.connection import connect
 
-    routes = {(host, port): (HOST, through) for host, port, through in place["routes"]}
+    own = place.get("host", "127.0.0.1")
+    routes = {(host, port): (own, through) for host, port, through in place["routes"]}
     remap = functools.partial(_route, routes)
     for module in (pytask.helpers, pytask.pytask):
         module.connect = functools.partial(connect, address_remap=remap)  # type: ignore[attr-defined]
-
-
-HOST = "127.0.0.1"
 
 
 def _route(
@@ -44,6 +43,8 @@ def record_answers(record: Recorder) -> None:
     finish = Ownership.finish
 
     def recorded(self: Any, partition: int, outcomes: Sequence[Any]) -> Any:
+        outcomes = [_retried(outcome) for outcome in outcomes]
+        sent = wall()
         codes = finish(self, partition, outcomes)
         for outcome, code in zip(outcomes, codes, strict=True):
             record(
@@ -52,13 +53,26 @@ def record_answers(record: Recorder) -> None:
                 token=outcome.token,
                 state=str(outcome.state),
                 code=int(code),
+                sent=sent,
             )
         return codes
 
     Ownership.finish = recorded  # type: ignore[method-assign]
 
 
+def _retried(outcome: Any) -> Any:
+    """Make RETRY of an error that asks for another attempt; tasks cannot ask for it themselves."""
+    from pytask.states import State
+
+    if outcome.state is not State.ERROR or b'"again"' not in outcome.output:
+        return outcome
+    delay = json.loads(outcome.output)["again"]
+    return outcome._replace(state=State.RETRY, delay=delay)
+
+
 def main() -> None:
+    if "NETWORK" in os.environ:
+        netns.enter(os.environ["NETWORK"])
     config = json.loads(Path(sys.argv[1]).read_text())
     slot = int(sys.argv[2])
     place = config["places"][slot]
@@ -75,7 +89,7 @@ def main() -> None:
     from pytask import Cleanup, Monitor, PyTask
 
     app = PyTask(place["address"], **config["settings"])
-    app.add_tasks(Monitor, Cleanup, *tasks.ALL)
+    app.add_tasks(Monitor, Cleanup, *tasks.ALL, *harmful.ALL)
     app.start_local_task("pytask/monitor", **config["monitor"])
     handler = config.get("handler", "tests.chaos.tasks:handle")
     app.start_local_task("pytask/cleanup", **({"task_handler": handler} if handler else {}))

@@ -1,6 +1,6 @@
 """The process behind :class:`tests.chaos.zones.Zone`: proxies to several servers, switched at once.
 
-Usage: zone_process.py PORT:HOST:TARGET_PORT ...
+Usage: zone_process.py OWN_HOST:PORT:HOST:TARGET_PORT ...
 
 Commands come as JSON lines on stdin and are answered on stdout, as for ``proxy_process``; ``node``
 names one of the proxies by its index, without it all are meant.
@@ -35,6 +35,17 @@ class SlowConnection(Connection):
 
 
 class SlowProxy(ProxyServer):
+    """Args: host: Where it listens. port: The same. target: Where it connects to."""
+
+    def __init__(self, host: str, port: int, target: tuple[str, int]) -> None:
+        super().__init__(port, target)
+        self._host = host
+        self.mode = Mode()
+
+    async def listen(self) -> None:
+        if self._listener is None:
+            self._listener = await asyncio.start_server(self._serve, self._host, self.port)
+
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         self.counts["connections"] += 1
         connection = SlowConnection(self, reader, writer)
@@ -59,9 +70,8 @@ async def main() -> None:
     """Serve until stdin closes."""
     proxies = []
     for word in sys.argv[1:]:
-        port, host, target = word.split(":")
-        proxies.append(SlowProxy(int(port), (host, int(target))))
-        proxies[-1].mode = Mode()
+        own, port, host, target = word.split(":")
+        proxies.append(SlowProxy(own, int(port), (host, int(target))))
         await proxies[-1].listen()
     commands = asyncio.StreamReader()
     loop = asyncio.get_running_loop()

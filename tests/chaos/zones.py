@@ -20,13 +20,15 @@ class Zone:
 
     Args:
         targets: Host and port of each server.
+        host: Where its processes reach the proxies.
     """
 
-    def __init__(self, targets: list[tuple[str, int]]) -> None:
+    def __init__(self, targets: list[tuple[str, int]], host: str = HOST) -> None:
+        self.host = host
         self.ports = [free_port() for _ in targets]
         words = [
-            f"{port}:{host}:{target}"
-            for port, (host, target) in zip(self.ports, targets, strict=True)
+            f"{host}:{port}:{server}:{target}"
+            for port, (server, target) in zip(self.ports, targets, strict=True)
         ]
         self._process = process.spawn(
             [sys.executable, "-m", "tests.chaos.zone_process", *words],

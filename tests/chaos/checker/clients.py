@@ -13,76 +13,37 @@ from collections.abc import Iterator
 from typing import Any
 
 from .evidence import ENDED, NONE, READY, Entry, Evidence, Violation
+from .losses import Losses
 from .track import Track
 
 #: Both clocks are of one machine; the stream counts whole milliseconds.
 CLOCK_SLACK = 0.05
-#: Faults in which a master goes, or is taken for gone, before its replicas have its last writes.
-ROLLS_BACK = (
-    "master kill -9",
-    "master SIGSTOP",
-    "sentinel failover",
-    "CLIENT PAUSE",
-    "DEBUG SLEEP",
-    "busy script",
-)
-#: Seconds before and after such a fault in which a write may have been acknowledged in vain.
-FAILOVER_WINDOW = (2.0, 8.0)
-#: With appendfsync everysec Redis puts a write to its file off for up to two seconds while the disk
-#: is busy with the last fsync, but acknowledges it: a kill loses it (measured on a bare server).
-KILL_WINDOW = (2.5, 0.1)
-KILL = "Redis kill -9 and restart"
-
-
-class Windows:
-    """When servers may have lost what they had acknowledged; at no other time it is excused."""
-
-    def __init__(self, evidence: Evidence) -> None:
-        self._spans: list[tuple[float, float, str]] = []
-        for event in evidence.history:
-            if event["ev"] != "fault":
-                continue
-            if evidence.rollback and event["name"] in ROLLS_BACK:
-                before, after = FAILOVER_WINDOW
-            elif evidence.lazy_file and event["name"] == KILL:
-                before, after = KILL_WINDOW
-            else:
-                continue
-            self._spans.append((event["wall"] - before, event["wall"] + after, event["name"]))
-
-    def cause(self, wall: float) -> str | None:
-        """Return the fault that may have lost a write acknowledged then."""
-        for since, until, name in self._spans:
-            if since < wall < until:
-                return name
-        return None
 
 
 def check_enqueues(
-    evidence: Evidence, tracks: dict[str, Track], numbers: Counter[str]
+    evidence: Evidence, tracks: dict[str, Track], losses: Losses, numbers: Counter[str]
 ) -> Iterator[Violation]:
     """I1 and I2: what was acknowledged is there and comes to an end, and nothing else is there."""
-    attempted, acknowledged, unknown = set[str](), set[str](), set[str]()
+    attempted, unknown = set[str](), set[str]()
+    acknowledged: dict[str, dict[str, Any]] = {}
     for event in evidence.history:
         ids = event.get("ids", ())
         if event["ev"] == "enq.invoke":
             attempted.update(ids)
         elif event["ev"] == "enq.ok":
-            acknowledged.update(ids)
+            acknowledged.update(dict.fromkeys(ids, event))
         elif event["ev"] == "enq.unknown":
             unknown.update(ids)
     there = {task_id for task_id, track in tracks.items() if _was_there(track)}
-    unknown |= attempted - acknowledged
-    lost = acknowledged - there
+    unknown |= attempted - acknowledged.keys()
+    absent = sorted(acknowledged.keys() - there)
+    lost = [one for one in absent if not losses.explain("enqueue", one, acknowledged[one])]
     numbers["attempted"] = len(attempted)
     numbers["acknowledged"] = len(acknowledged)
-    numbers["unknown"] = len(unknown - acknowledged)
-    numbers["recovered"] = len((unknown - acknowledged) & there)
-    rolled_back = _rolled_back(evidence, lost)
-    for name, count in Counter(rolled_back.values()).items():
-        numbers[f"rolled_back ({name})"] = count
-    numbers["lost"] = len(lost - rolled_back.keys())
-    for task_id in sorted(lost - rolled_back.keys()):
+    numbers["unknown"] = len(unknown - acknowledged.keys())
+    numbers["recovered"] = len((unknown - acknowledged.keys()) & there)
+    numbers["lost"] = len(lost)
+    for task_id in lost:
         yield Violation("I1", task_id, "acknowledged, but it never existed")
     for task_id in sorted(there - attempted - evidence.hand):
         if not _is_local(tracks[task_id]):
@@ -94,22 +55,6 @@ def check_enqueues(
             if track.state not in READY and track.state != NONE:
                 numbers["lost"] += 1
                 yield Violation("I1", task_id, f"still {track.state or 'without state'} at the end")
-
-
-def _rolled_back(evidence: Evidence, lost: set[str]) -> dict[str, str]:
-    """Return which of the lost tasks Redis lost, and by which fault.
-
-    What a failover or a crash loses, the audit in the same slot has lost with it; what is left is
-    who acknowledged it when.
-    """
-    found: dict[str, str] = {}
-    windows = Windows(evidence)
-    for event in evidence.history:
-        if event["ev"] == "enq.ok":
-            cause = windows.cause(event["wall"])
-            if cause is not None:
-                found.update(dict.fromkeys(lost.intersection(event["ids"]), cause))
-    return found
 
 
 def _was_there(track: Track) -> bool:
@@ -136,14 +81,11 @@ def check_removals(tracks: dict[str, Track], removed: set[str]) -> Iterator[Viol
 
 
 def check_runs(
-    evidence: Evidence, tracks: dict[str, Track], numbers: Counter[str]
+    evidence: Evidence, tracks: dict[str, Track], losses: Losses, numbers: Counter[str]
 ) -> Iterator[Violation]:
     """I5, I13, I15: the outcome in the record is the one its owner reported, after its effect."""
     effects: dict[str, float] = {}
-    answers: dict[str, set[int]] = defaultdict(set)
-    said: dict[str, str] = {}
-    windows = Windows(evidence)
-    excused: set[str] = set()
+    answers: dict[str, list[dict[str, Any]]] = defaultdict(list)
     starts: Counter[str] = Counter()
     for event in evidence.history:
         if event["ev"] == "effect":
@@ -151,10 +93,7 @@ def check_runs(
         elif event["ev"] == "start":
             starts[event["id"]] += 1
         elif event["ev"] == "finish":
-            answers[event["token"]].add(event["code"])
-            said[event["token"]] = event["state"]
-            if windows.cause(event["wall"]) is not None:
-                excused.add(event["token"])
+            answers[event["token"]].append(event)
     numbers["starts"] = sum(starts.values())
     numbers["run_again"] = sum(1 for count in starts.values() if count > 1)
     finished: dict[str, Entry] = {}
@@ -165,8 +104,8 @@ def check_runs(
                 if entry.get("c") in finished:
                     yield Violation("I5", track.task_id, f"{entry['c']} ended twice")
                 finished[entry.get("c") or ""] = entry
-    for token, codes in answers.items():
-        yield from _check_answers(token, codes, said[token], finished.get(token), token in excused)
+    for token, events in answers.items():
+        yield from _check_answers(token, events, finished.get(token), losses)
     numbers["finishes"] = len(finished)
 
 
@@ -194,15 +133,16 @@ def _decoded(text: str | None) -> Any:
 
 
 def _check_answers(
-    token: str, codes: set[int], state: str, entry: Entry | None, rollback: bool
+    token: str, events: list[dict[str, Any]], entry: Entry | None, losses: Losses
 ) -> Iterator[Violation]:
-    good = codes & {1, 2}
-    if good and entry is None and not rollback:
+    codes, state = {event["code"] for event in events}, events[-1]["state"]
+    told = next((event for event in events if event["code"] in (1, 2)), None)
+    if told is not None and entry is None and not losses.explain("finish", told["id"], told):
         yield Violation("I13", token, f"finish {state} was acknowledged, but not carried out")
-    if good and entry is not None and entry["t"] not in (state, "STOPPED"):
+    if told is not None and entry is not None and entry["t"] not in (state, "STOPPED"):
         yield Violation("I13", token, f"finish {state} was acknowledged, stored was {entry['t']}")
     # 0 says that there is no record: after a finish whose reply was lost, Cleanup may be through.
-    if not good and codes - {0} and entry is not None and not rollback:
+    if told is None and codes - {0} and entry is not None:
         yield Violation("I13", token, f"finish was refused ({codes}), but carried out")
 
 
@@ -232,14 +172,30 @@ def check_handlers(
                 yield Violation("I14", task_id, "handled only after it had been cleaned up")
 
 
-def check_stops(evidence: Evidence, tracks: dict[str, Track]) -> Iterator[Violation]:
+def check_stops(
+    evidence: Evidence, tracks: dict[str, Track], losses: Losses
+) -> Iterator[Violation]:
     """I12, the client's side: an acknowledged stop is in the audit."""
-    windows = Windows(evidence)
     for event in evidence.history:
         if event["ev"] != "stop.ok" or event.get("code") not in (1, 5):
             continue
-        if windows.cause(event["wall"]) is not None:
-            continue
         track = tracks.get(event["id"])
-        if track is None or not any(entry["s"] == "stop" for entry in track.history):
+        if track is not None and any(entry["s"] == "stop" for entry in track.history):
+            continue
+        if not losses.explain("stop", event["id"], event):
             yield Violation("I12", event["id"], "a stop was acknowledged, but not carried out")
+
+
+def check_children(evidence: Evidence) -> Iterator[Violation]:
+    """I6: what a task forked off does nothing in the name of its worker.
+
+    Code that catches BaseException and goes on does so in the child as well: nothing but the end
+    of the process ends it. It says so, and what it tells is its own doing.
+    """
+    children = {event["child"] for event in evidence.history if event["ev"] == "forked"}
+    told = [event for event in evidence.history if event.get("says") in children]
+    deaf = {(event["says"], event["id"]) for event in told if event["ev"] == "swallowed"}
+    for event in told:
+        if (event["says"], event.get("id")) not in deaf:
+            what = event.get("id", "")
+            yield Violation("I6", what, f"{event['ev']} by process {event['says']}, a forked child")

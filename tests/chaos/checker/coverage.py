@@ -16,12 +16,13 @@ ALWAYS = (
     "restarts",
     "reloads",
     "handled",
+    "retries",
 )
 #: Answers that must have been given: the repeat of a call that had been carried out.
 REPEATS = ("claim:repeat", "finish:2", "enqueue:2")
 #: A run of ten minutes: faults in all, of each kind, and tasks.
 LONG_SECONDS = 600
-LONG_FAULTS, LONG_EACH, LONG_TASKS = 1_000, 5, 100_000
+LONG_FAULTS, LONG_EACH, LONG_TASKS, LONG_RETRIES = 1_000, 5, 100_000, 1_000
 
 
 def check_coverage(
@@ -57,3 +58,5 @@ def check_coverage(
             yield f"too little: {faults.total()} faults, {LONG_FAULTS} are wanted"
         if numbers["acknowledged"] < LONG_TASKS:
             yield f"too little: {numbers['acknowledged']} tasks, {LONG_TASKS} are wanted"
+        if numbers["retries"] < LONG_RETRIES:
+            yield f"too little: {numbers['retries']} retries, {LONG_RETRIES} are wanted"

@@ -27,6 +27,22 @@ class Violation(NamedTuple):
         return f"{self.rule} {self.task_id}: {self.text}"
 
 
+class Rollback(NamedTuple):
+    """A moment at which writes may have been lost.
+
+    Attributes:
+        cause: ``failover`` or ``kill -9``.
+        at: When the server went, or its successor took over.
+        until: How long the old one may have acknowledged writes in vain.
+        since: No write before that can be among them.
+    """
+
+    cause: str
+    at: float
+    until: float
+    since: float
+
+
 @dataclass
 class Evidence:
     """Everything the checker reads.
@@ -40,8 +56,8 @@ class Evidence:
         max_reaps: As configured.
         tagged: Whether keys carry hash tags.
         drained: Whether the run waited for all work to end.
-        rollback: Whether servers may have lost writes they had acknowledged (failovers).
-        lazy_file: Whether a killed server may have (appendfsync everysec).
+        rollbacks: When servers may have lost writes they had acknowledged.
+        partitions: How many.
         workers: The living workers at the time of the dump.
     """
 
@@ -53,6 +69,6 @@ class Evidence:
     max_reaps: int = 3
     tagged: bool = False
     drained: bool = False
-    rollback: bool = False
-    lazy_file: bool = False
+    rollbacks: list[Rollback] = field(default_factory=list)
+    partitions: int = 1
     workers: list[str] = field(default_factory=list)

@@ -7,19 +7,19 @@ from collections.abc import Iterator
 from itertools import pairwise
 from typing import Any, NamedTuple
 
+from .ability import WITNESS_SECONDS, Ability
 from .evidence import Entry, Evidence, Violation
 
 #: What one round of a Monitor may add to the time-outs: its look at the registry, three beats that
 #: show that Redis is healthy, the claim, and a busy machine.
 MONITOR_SECONDS = 4.0
-#: After an outage of Redis leases are not judged before everybody could beat again.
-WITNESS_SECONDS = 3.0
 
 
 class Recovery(NamedTuple):
     """A task that ran in a worker that was killed, until it ran again or its loss was judged.
 
-    ``disturbed`` is how long Redis was away meanwhile, as far as the faults tell.
+    ``disturbed`` is for how long meanwhile nobody was able to take it back, because all workers
+    were dead, frozen or cut off, or Redis was away.
     """
 
     task_id: str
@@ -37,14 +37,14 @@ def find_recoveries(evidence: Evidence) -> list[Recovery]:
             names[event["pid"]] = event["worker"]
         elif event["ev"] == "kill" and event["pid"] in names:
             kills[names[event["pid"]]] = event["wall"]
-    outages = _outages(evidence)
+    ability = Ability(evidence)
     by_task: dict[str, list[Entry]] = defaultdict(list)
     for entry in evidence.audit:
         by_task[entry["i"]].append(entry)
     return [
         recovery
         for task_id, entries in by_task.items()
-        for recovery in _of_task(task_id, entries, kills, outages)
+        for recovery in _of_task(task_id, entries, kills, ability)
     ]
 
 
@@ -52,7 +52,7 @@ def _of_task(
     task_id: str,
     entries: list[Entry],
     kills: dict[str, float],
-    outages: list[tuple[float, float]],
+    ability: Ability,
 ) -> Iterator[Recovery]:
     owner, token = "", None
     for index, entry in enumerate(entries):
@@ -62,36 +62,36 @@ def _of_task(
             continue
         killed_at = kills[owner]
         again = next((one for one in entries[index:] if one["s"] == "claim"), None)
-        end = again["at"] if again is not None and entry["t"] == "WAIT" else entry["at"]
+        # Who may be to blame for the loss waits for its turn, and so does what stands in a queue
+        # that is served after another one; they have been taken back all the same.
+        waits = (entry.get("q") or {}).get("d") or (entry.get("k") or {}).get("queue") == "mail"
+        end = entry["at"] if waits or again is None or entry["t"] != "WAIT" else again["at"]
         if end >= killed_at and entry["f"] == "RUNNING":
-            away = sum(
-                max(0.0, min(end, until) - max(killed_at, since)) for since, until in outages
-            )
+            away = ability.seconds_without(killed_at, end)
             yield Recovery(task_id, killed_at, end - killed_at, away)
 
 
-def _outages(evidence: Evidence) -> list[tuple[float, float]]:
-    """Return when Redis was away or may have seemed so, without overlaps."""
-    spans = []
-    for event in evidence.history:
-        if event["ev"] == "outage" or (event["ev"] == "fault" and event["area"] == "network"):
-            spans.append((event["wall"], event["wall"] + event["seconds"] + WITNESS_SECONDS))
-    merged: list[tuple[float, float]] = []
-    for since, until in sorted(spans):
-        if merged and since <= merged[-1][1]:
-            merged[-1] = (merged[-1][0], max(merged[-1][1], until))
-        else:
-            merged.append((since, until))
-    return merged
+def check_last_reaps(evidence: Evidence, worker_timeout: float) -> Iterator[Violation]:
+    """L1, once everything is healed: whoever is lost is taken back, without any excuse."""
+    healed = next((one["wall"] for one in evidence.history if one["ev"] == "healed"), None)
+    for entry in evidence.audit if healed is not None else ():
+        if entry["s"] != "reap" or entry["f"] != "RUNNING" or entry["at"] < healed:
+            continue
+        # From its last beat, or from when somebody could judge again.
+        since = max(entry["at"] - entry["age"], healed + WITNESS_SECONDS)
+        if entry["at"] - since > worker_timeout + MONITOR_SECONDS:
+            waited = entry["at"] - since
+            yield Violation("L1", entry["i"], f"taken back {waited:.1f} s after all was healed")
 
 
 def check_recoveries(
     recoveries: list[Recovery], worker_timeout: float, measures: dict[str, float]
 ) -> Iterator[Violation]:
     """L1: what a killed worker ran goes on within the time-out and a round of the Monitor."""
-    clean = sorted(one.seconds for one in recoveries if not one.disturbed)
+    clean = sorted(one.seconds - one.disturbed for one in recoveries)
+    measures["recovery_checked"] = sum(one.disturbed < one.seconds / 2 for one in recoveries)
     everything = sorted(one.seconds for one in recoveries)
-    for name, values in (("recovery", everything), ("recovery_undisturbed", clean)):
+    for name, values in (("recovery", everything), ("recovery_able", clean)):
         if values:
             measures[f"{name}_count"] = len(values)
             measures[f"{name}_p50"] = quantile(values, 0.5)

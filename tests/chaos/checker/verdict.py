@@ -6,9 +6,17 @@ from collections import Counter
 from dataclasses import dataclass, field
 from itertools import chain
 
-from .clients import check_enqueues, check_handlers, check_removals, check_runs, check_stops
+from .clients import (
+    check_children,
+    check_enqueues,
+    check_handlers,
+    check_removals,
+    check_runs,
+    check_stops,
+)
 from .evidence import Entry, Evidence, Violation
 from .final import check_final
+from .losses import Losses
 from .transitions import check_transitions, final_tracks
 
 
@@ -34,25 +42,31 @@ def check(evidence: Evidence) -> Verdict:
     """Check everything that is known about a run."""
     numbers: Counter[str] = Counter()
     tracks = final_tracks(evidence)
+    losses = Losses(evidence.rollbacks, evidence.audit, evidence.partitions, evidence.tagged)
     removed = {event["id"] for event in evidence.history if event["ev"] == "remove.invoke"}
     violations = list(
         chain(
             check_transitions(evidence, numbers),
-            check_enqueues(evidence, tracks, numbers),
+            check_enqueues(evidence, tracks, losses, numbers),
             check_removals(tracks, removed),
-            check_runs(evidence, tracks, numbers),
+            check_runs(evidence, tracks, losses, numbers),
             check_handlers(evidence, tracks, numbers),
-            check_stops(evidence, tracks),
+            check_stops(evidence, tracks, losses),
+            check_children(evidence),
             check_final(evidence, tracks),
         )
     )
     _count(evidence, numbers)
+    numbers.update(losses.excused)
+    numbers["excused"] = losses.excused.total()
     return Verdict(violations, numbers, evidence.audit)
 
 
 def _count(evidence: Evidence, numbers: Counter[str]) -> None:
     codes = evidence.codes
     numbers["transitions"] = len(evidence.audit)
+    finishes = [entry for entry in evidence.audit if entry["s"] == "finish"]
+    numbers["retries"] = sum(entry["t"] == "RETRY" for entry in finishes)
     numbers["fenced"] = sum(
         codes[f"{script}:{code}"]
         for script in ("finish", "requeue", "heartbeat")

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from . import data, network, servers, topology, workers
+from . import data, limits, network, servers, topology, workers
 from .base import Fault, Scene
 
 FAULTS: dict[str, Fault] = {
     fault.name: fault
-    for module in (workers, network, servers, topology, data)
+    for module in (workers, limits, network, servers, topology, data)
     for fault in module.FAULTS
 }
 

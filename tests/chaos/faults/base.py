@@ -17,6 +17,7 @@ from tests.support.servers import Server
 
 from ..fleet import Fleet, Member
 from ..history import Recorder
+from ..surroundings import Surroundings
 from ..targets import Target
 from ..zones import Zone
 
@@ -38,7 +39,7 @@ class Timeline:
             heapq.heappop(self._steps)[2]()
 
     def run_all(self) -> None:
-        """Do what is left at once: the faults are over."""
+        """Do what is left at once: the faults are over, and what they left is healed."""
         while self._steps:
             heapq.heappop(self._steps)[2]()
 
@@ -60,9 +61,20 @@ class Scene:
     settings: dict[str, Any]
     #: Starts tasks past all proxies: given requests as ``start_tasks`` takes them.
     submit: Callable[[list[dict[str, Any]]], None]
+    #: What single workers have: clocks that can be set, links that can go down.
+    surroundings: Surroundings
     #: What is disturbed at the moment, by kind of resource.
     busy: set[str] = field(default_factory=set)
     numbers: Iterator[int] = field(default_factory=itertools.count)
+    _healthy: bool = False
+    _looked_at: float = float("-inf")
+
+    def is_healthy(self) -> bool:
+        """Whether all servers answer and agree, as of the last third of a second."""
+        if time.monotonic() - self._looked_at > 0.3:
+            self._healthy = self.target.is_healthy()
+            self._looked_at = time.monotonic()
+        return self._healthy
 
     def command(self, node: Server, *words: Any, timeout: float = 1.0) -> Any:
         """Send a command past all proxies; None if the server does not answer or refuses."""
@@ -91,6 +103,7 @@ class Scene:
     def hold(self, resource: str, seconds: float, heal: Callable[[], Any]) -> float:
         """Keep a resource busy until it is healed; return the seconds."""
         self.busy.add(resource)
+        self._looked_at = float("-inf")
 
         def release() -> None:
             try:
@@ -113,6 +126,8 @@ class Fault:
         weight: How often, compared to the others.
         topologies: Where it can be done.
         exclusive: Not while a server is disturbed already.
+        takes: For these, about how many seconds until the servers are well again.
+        needs: What not every machine has: ``clock`` or ``link``, see :class:`Surroundings`.
     """
 
     name: str
@@ -121,3 +136,5 @@ class Fault:
     weight: float = 1.0
     topologies: frozenset[str] = ALL
     exclusive: bool = False
+    takes: float = 1.6
+    needs: str = ""

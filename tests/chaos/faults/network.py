@@ -10,18 +10,18 @@ from ..zones import Zone
 from .base import Fault, Scene
 
 
-def _zone(scene: Scene, rng: random.Random) -> tuple[str, Zone]:
+def _zone(scene: Scene, rng: random.Random) -> tuple[int, str, Zone]:
     number = rng.randrange(len(scene.zones) + 1)
     if number == len(scene.zones):
-        return "zone of the clients", scene.client_zone
-    return f"zone of worker {number}", scene.zones[number]
+        return -1, "zone of the clients", scene.client_zone
+    return number, f"zone of worker {number}", scene.zones[number]
 
 
 def _mode(
     name: str, shortest: float, longest: float, **arguments: Any
 ) -> Callable[[Scene, random.Random], float | None]:
     def inject(scene: Scene, rng: random.Random) -> float | None:
-        resource, zone = _zone(scene, rng)
+        number, resource, zone = _zone(scene, rng)
         seconds = rng.uniform(shortest, longest)
         values = {
             key: rng.uniform(*value) if isinstance(value, tuple) else value
@@ -30,13 +30,14 @@ def _mode(
         if resource in scene.busy:
             return None
         zone.mode(name, **values)
+        scene.record("zone", slot=number, seconds=seconds)
         return scene.hold(resource, seconds, lambda: zone.mode("pass"))
 
     return inject
 
 
 def _cut(scene: Scene, rng: random.Random) -> float | None:
-    resource, zone = _zone(scene, rng)
+    number, resource, zone = _zone(scene, rng)
     if resource in scene.busy:
         return None
     zone.mode(
@@ -45,11 +46,15 @@ def _cut(scene: Scene, rng: random.Random) -> float | None:
         after=rng.randrange(0, 4),
         request=rng.choice(("EVALSHA", "EVALSHA", "EVALSHA", "BLMOVE", "")),
     )
-    return scene.hold(resource, rng.uniform(0.3, 1.5), lambda: zone.mode("pass"))
+    seconds = rng.uniform(0.3, 1.5)
+    scene.record("zone", slot=number, seconds=seconds)
+    return scene.hold(resource, seconds, lambda: zone.mode("pass"))
 
 
 def _disconnect(scene: Scene, rng: random.Random) -> float | None:
-    _zone(scene, rng)[1].disconnect()
+    number, _, zone = _zone(scene, rng)
+    zone.disconnect()
+    scene.record("zone", slot=number, seconds=0.0)
     return 0.0
 
 

@@ -42,6 +42,8 @@ def _freeze(scene: Scene, rng: random.Random) -> float | None:
 
 def _on_each(*words: Any) -> Callable[[Scene, random.Random], float | None]:
     def inject(scene: Scene, rng: random.Random) -> float | None:
+        if words[0] == "CLIENT":
+            scene.record("outage", what="disconnected", seconds=0.0)
         for node in scene.target.masters():
             scene.command(node, *words)
         return 0.0

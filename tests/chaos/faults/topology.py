@@ -22,7 +22,7 @@ def _cluster(scene: Scene) -> Cluster:
 
 def _failover(scene: Scene, rng: random.Random) -> float | None:
     replicas = [node for node in scene.target.nodes if node not in scene.target.masters()]
-    if not replicas or not scene.target.is_healthy():
+    if not replicas or not scene.is_healthy():
         return None
     scene.record("outage", what="failover", seconds=0.5)
     scene.command(rng.choice(replicas), "CLUSTER", "FAILOVER")
@@ -31,7 +31,7 @@ def _failover(scene: Scene, rng: random.Random) -> float | None:
 
 def _kill_master(scene: Scene, rng: random.Random) -> float | None:
     node = scene.pick_master(rng)
-    if node is None or not scene.target.is_healthy():
+    if node is None or not scene.is_healthy():
         return None
     seconds = rng.uniform(3.0, 5.0)
     scene.record("outage", what="kill", seconds=seconds)
@@ -41,7 +41,7 @@ def _kill_master(scene: Scene, rng: random.Random) -> float | None:
 
 def _freeze_master(scene: Scene, rng: random.Random) -> float | None:
     node = scene.pick_master(rng)
-    if node is None or not scene.target.is_healthy():
+    if node is None or not scene.is_healthy():
         return None
     seconds = rng.choice((0.5, rng.uniform(1.5, 5.0)))
     scene.record("outage", what="freeze", seconds=seconds)
@@ -52,7 +52,7 @@ def _freeze_master(scene: Scene, rng: random.Random) -> float | None:
 def _kill_replica(scene: Scene, rng: random.Random) -> float | None:
     masters = scene.target.masters()
     replicas = [node for node in scene.target.nodes if node not in masters and node.answers()]
-    if not replicas or not scene.target.is_healthy():
+    if not replicas or not scene.is_healthy():
         return None
     node = rng.choice(replicas)
     node.kill()
@@ -108,7 +108,7 @@ class Migration:
 
 
 def _migrate(scene: Scene, rng: random.Random) -> float | None:
-    if not scene.target.is_healthy():
+    if not scene.is_healthy():
         return None
     slot = slot_of(f"{{{rng.randrange(scene.target.partitions)}}}")
     try:
@@ -126,18 +126,20 @@ def _migrate(scene: Scene, rng: random.Random) -> float | None:
 
 
 def _sentinel_failover(scene: Scene, rng: random.Random) -> float | None:
-    if not scene.target.is_healthy():
+    if not scene.is_healthy():
         return None
     scene.record("outage", what="failover", seconds=1.0)
     scene.command(scene.target.seeds[0], "SENTINEL", "FAILOVER", "main")
     return scene.hold(SERVER, 3.0, lambda: None)
 
 
+BOTH = CLUSTER | SENTINEL
+
 FAULTS = [
-    Fault("cluster failover by hand", "topology", _failover, 3, CLUSTER, True),
-    Fault("master kill -9", "topology", _kill_master, 2, CLUSTER | SENTINEL, True),
-    Fault("master SIGSTOP", "topology", _freeze_master, 2, CLUSTER | SENTINEL, True),
-    Fault("replica kill -9", "topology", _kill_replica, 1, CLUSTER | SENTINEL, True),
-    Fault("slot migration with a rest half way", "topology", _migrate, 2, CLUSTER, True),
-    Fault("sentinel failover", "topology", _sentinel_failover, 3, SENTINEL, True),
+    Fault("cluster failover by hand", "topology", _failover, 3, CLUSTER, True, 1.5),
+    Fault("master kill -9", "topology", _kill_master, 2, BOTH, True, 6.0),
+    Fault("master SIGSTOP", "topology", _freeze_master, 2, BOTH, True, 4.0),
+    Fault("replica kill -9", "topology", _kill_replica, 1, BOTH, True, 3.0),
+    Fault("slot migration with a rest half way", "topology", _migrate, 2, CLUSTER, True, 2.0),
+    Fault("sentinel failover", "topology", _sentinel_failover, 3, SENTINEL, True, 6.0),
 ]

@@ -78,6 +78,14 @@ def _poison(scene: Scene, rng: random.Random) -> float | None:
     return 0.0
 
 
+def _fork(scene: Scene, rng: random.Random) -> float | None:
+    for member in scene.fleet.workers:
+        member.may_end_with.add(-signal.SIGKILL)
+    data = {"seconds": rng.uniform(2.0, 5.0)}
+    scene.submit([{"task": "chaos/fork", "task_id": f"fork-{next(scene.numbers)}", "data": data}])
+    return 0.0
+
+
 def _kill_client(role: str) -> object:
     def inject(scene: Scene, rng: random.Random) -> float | None:
         members = [member for member in scene.fleet.of(role) if member.is_running]
@@ -104,6 +112,7 @@ FAULTS = [
     Fault("worker SIGINT", "worker", _ask(signal.SIGINT)),  # type: ignore[arg-type]
     Fault("CPU hog in a worker", "worker", _hog, 1.5),
     Fault("poison task", "worker", _poison, 0.6),
+    Fault("task that forks, and its worker dies", "worker", _fork, 1),
     Fault("producer kill -9", "client", _kill_client("producer")),  # type: ignore[arg-type]
     Fault("controller kill -9", "client", _kill_client("controller"), 0.7),  # type: ignore[arg-type]
     Fault("client SIGSTOP", "client", _freeze_client, 0.7),
