@@ -10,6 +10,7 @@ import argparse
 import json
 import sys
 import time
+import traceback
 from pathlib import Path
 from typing import Any
 
@@ -38,7 +39,9 @@ def parse(words: list[str]) -> argparse.Namespace:
     parser.add_argument(
         "--only", action="append", default=[], choices=names, metavar="NAME", help="may be repeated"
     )
-    parser.add_argument("--size", choices=["small", "full"], default="small")
+    parser.add_argument(
+        "--size", choices=["small", "full"], default="small", help="(default: small)"
+    )
     parser.add_argument(
         "--json",
         default=RESULTS,
@@ -54,16 +57,30 @@ def measure(one: Measure, session: Session) -> list[Row]:
     session.begin(one.name)
     try:
         return one.run(session)
-    except AssertionError as error:
-        return [Row(one.about, f"not finished: {error}", "", "", False)]
+    except Exception as error:
+        # The others are worth their minutes all the same.
+        traceback.print_exc()
+        text = f"not finished: {type(error).__name__}: {error}"
+        return [Row(one.about, text, "-", "-", False)]
     finally:
         session.end()
 
 
+def read_kept(path: Path) -> list[dict[str, Any]]:
+    """Return the results of earlier measurements.
+
+    Raises:
+        ValueError: The file holds something else, which is not overwritten.
+    """
+    kept = json.loads(path.read_text()) if path.exists() else []
+    if not isinstance(kept, list) or not all(isinstance(one, dict) for one in kept):
+        raise ValueError(f"{path} does not hold results of measurements; give another --json")
+    return kept
+
+
 def keep(path: Path, name: str, found: list[dict[str, Any]]) -> None:
     """Put the results in the place of those that this measurement had before."""
-    known = json.loads(path.read_text()) if path.exists() else []
-    rows = [row for row in known if row.get("name") != name]
+    rows = [row for row in read_kept(path) if row.get("name") != name]
     rows += [{"name": name, **row} for row in found]
     order = [one.name for one in ALL]
     # What no measurement of today has measured says nothing about today.
@@ -85,6 +102,12 @@ def main(words: list[str]) -> int:
         for one in ALL:
             say(f"{one.name:20} {one.about}")
         return 0
+    path = Path(choices.json)
+    try:
+        read_kept(path)  # before minutes are spent
+    except ValueError as error:
+        say(str(error))
+        return 2
     session = Session(choices.size == "full")
     chosen = [one for one in ALL if not choices.only or one.name in choices.only]
     missed = []
@@ -93,16 +116,16 @@ def main(words: list[str]) -> int:
         rows = measure(one, session)
         seconds = time.monotonic() - began
         details = {"size": choices.size, "seconds": round(seconds, 1)}
-        keep(Path(choices.json), one.name, [{**row.to_json(), **details} for row in rows])
+        keep(path, one.name, [{**row.to_json(), **details} for row in rows])
         for row in rows:
             verdict = "ok    " if row.is_met else "MISSED"
             say(f"{verdict} [{number}/{len(chosen)}] {row.what}: {row.measured} (aim {row.aim})")
             if not row.is_met:
                 missed.append(one.name)
     if missed:
-        say(f"aims missed: {', '.join(dict.fromkeys(missed))}; results in {choices.json}")
+        say(f"aims missed: {', '.join(dict.fromkeys(missed))}; results in {path}")
     else:
-        say(f"all aims are met; results in {choices.json}")
+        say(f"all aims are met; results in {path}")
     return 1 if missed else 0
 
 
