@@ -1,5 +1,5 @@
 #!lua flags=allow-oom
--- reap: stale RUNNING -> WAIT; -> EXCEPTION when it outlived too many workers; local: removed
+-- reap: stale RUNNING -> WAIT; -> EXCEPTION if it is to blame for its workers; local: removed
 -- Take tasks back whose owner let the lease run out. Anyone may call it, any number at once.
 --
 -- Stale is, on the server's clock and by the record, not by the index, a run whose last_update is
@@ -7,12 +7,19 @@
 --   * older than the worker time-out while its worker is among the dead ones given.
 -- A run that lasted ten task time-outs clears its task of the workers lost before: a service that
 -- loses one now and then over months is no poison.
+--
+-- A task that kills its worker takes innocent ones with it, which must not share its fate. So a lost
+-- worker condemns one task at most, of those that have now lost as many workers as are allowed: the
+-- one that lost most, and of these the one started last, for poison acts soon. And whoever is one
+-- worker away from that comes back by itself: what comes back together would start together, and
+-- nobody could tell who was last. What is in other partitions, or beyond the limit of this call, is
+-- judged by itself. With one worker allowed, each task it ran is condemned: it must not run again.
 -- A lease from the future (the clock was set back) is fresh. A task that was told to stop is STOPPED.
 --
 -- KEYS[1] tasks (set)  KEYS[2] leases (zset)  KEYS[3] default new queue (list)
--- KEYS[4] end queue (list)
+-- KEYS[4] end queue (list)  KEYS[5] delayed (zset)
 -- ARGV[1] prefix of records  ARGV[2] prefix of channels  ARGV[3] task time-out  ARGV[4] worker
--- time-out, in seconds  ARGV[5] lost workers after which it is a dead letter  ARGV[6] most leases to
+-- time-out, in seconds  ARGV[5] lost workers after which it may be condemned  ARGV[6] most leases to
 -- look at  ARGV[7] how many of the oldest leases to skip  ARGV[8 ..] dead workers
 --
 -- Returns {looked at, reaped}; reaped is id, code, for each task taken back:
@@ -29,11 +36,13 @@
 --- @include "publish_event"
 --- @include "end_task"
 
-local wrong = wrong_type(KEYS[1], 'set', KEYS[2], 'zset', KEYS[3], 'list', KEYS[4], 'list')
+local wrong = wrong_type(KEYS[1], 'set', KEYS[2], 'zset', KEYS[3], 'list', KEYS[4], 'list',
+  KEYS[5], 'zset')
 if wrong then return wrong end
 
 local prefix, channel = ARGV[1], ARGV[2]
 local task_timeout, worker_timeout = tonumber(ARGV[3]), tonumber(ARGV[4])
+local max_reaps = tonumber(ARGV[5])
 local dead, any_dead = {}, false
 for i = 8, #ARGV do dead[ARGV[i]], any_dead = true, true end
 
@@ -43,9 +52,15 @@ local oldest = time - (any_dead and math.min(worker_timeout, task_timeout) or ta
 local ids = redis.call('ZRANGEBYSCORE', KEYS[2], '-inf', '(' .. stamp(oldest), 'LIMIT', ARGV[7],
   ARGV[6])
 
-local function dead_letter(history, reaps)
-  local lost = {}
-  for line in string.gmatch(history, '[^\n]+') do table.insert(lost, line) end
+-- The last ten lost workers are kept: an innocent task may lose any number.
+local function append(history, line)
+  local lines = {}
+  for one in string.gmatch(history or '', '[^\n]+') do table.insert(lines, one) end
+  table.insert(lines, line)
+  return {unpack(lines, math.max(1, #lines - 9))}
+end
+
+local function dead_letter(lost, reaps)
   return cjson.encode({
     reason = 'gave up: ' .. reaps .. ' workers were lost while they ran this task',
     lost_workers = lost,
@@ -73,18 +88,42 @@ for _, id in ipairs(ids) do
       item.queue = queue_key(KEYS[3], record[6])
       wrong = wrong or wrong_type(item.queue, 'list')
       item.reaps = (tonumber(record[5]) or 0) + 1
-      item.history = (record[9] and record[9] .. '\n' or '') .. 'attempt ' ..
-        (record[7] or '?') .. ': ' .. (record[3] or 'unknown worker') .. ' silent since ' ..
-        (record[2] or 'ever') .. ', taken back at ' .. stamp(time)
-      if item.reaps >= tonumber(ARGV[5]) then
-        item.code = 4
-        item.output = dead_letter(item.history, item.reaps)
-      end
+      item.lost = append(record[9], 'attempt ' .. (record[7] or '?') .. ': ' ..
+        (record[3] or 'unknown worker') .. ' silent since ' .. (record[2] or 'ever') ..
+        ', taken back at ' .. stamp(time))
+      item.history = table.concat(item.lost, '\n')
+      item.started = tonumber(record[13]) or 0
     end
   end
   if item then table.insert(stale, item) end
 end
 if wrong then return wrong end
+
+local function is_worse(item, other)
+  if item.reaps ~= other.reaps then return item.reaps > other.reaps end
+  return item.started >= other.started
+end
+
+local condemned, on_probation = {}, {}
+for i, item in ipairs(stale) do
+  if item.reaps and item.reaps >= max_reaps then
+    -- Who allows for one worker only wants no second start at any price.
+    local by = max_reaps <= 1 and i or item.record[3] or ''
+    if not condemned[by] or is_worse(item, condemned[by]) then condemned[by] = item end
+  end
+end
+for _, item in pairs(condemned) do
+  item.code = 4
+  item.output = dead_letter(item.lost, item.reaps)
+end
+for _, item in ipairs(stale) do
+  if item.code == 1 and item.reaps and item.reaps >= max_reaps - 1 then
+    table.insert(on_probation, item)
+  end
+end
+-- Longer than poison takes that acts at once; but nobody waits for longer than a stale lease lasts.
+local apart = math.min(0.2, task_timeout / #on_probation)
+for i, item in ipairs(on_probation) do item.delay = (i - 1) * apart end
 
 local reaped, at = {}, stamp(time)
 for _, item in ipairs(stale) do
@@ -108,7 +147,11 @@ for _, item in ipairs(stale) do
     else
       redis.call('HSET', key, 'state', 'WAIT', 'reaps', item.reaps, 'history', item.history)
       redis.call('SREM', KEYS[1], id)
-      redis.call('RPUSH', item.queue, id)
+      if (item.delay or 0) > 0 then
+        redis.call('ZADD', KEYS[5], stamp(time + item.delay), id)
+      else
+        redis.call('RPUSH', item.queue, id)
+      end
       publish_event(channel, id, 'requeued', 'null')
     end
   end

@@ -75,7 +75,7 @@ class Upkeep(Calls):
             skip: How many of the oldest leases to pass over: those found fresh before.
         """
         names = self._partition(partition)
-        keys = [names.tasks, names.leases, names.new_queue(), names.end_queue]
+        keys = [names.tasks, names.leases, names.new_queue(), names.end_queue, names.delayed]
         args: list[Argument] = [
             names.record_prefix,
             self.keys.task_prefix,

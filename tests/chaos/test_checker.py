@@ -55,7 +55,10 @@ def finish(token="1-a", **details):
 
 
 def reap(age=9.0, **details):
-    fields = {"a": {"reaps": "1"}, "q": {"n": 1, "s": -1, "l": -1}, "r": "1-a"}
+    fields = {
+        "a": {"reaps": "1"}, "b": {"worker": "w"}, "q": {"n": 1, "s": -1, "l": -1}, "r": "1-a",
+        "stream": "audit",
+    }  # fmt: skip
     return entry(
         "reap", "RUNNING", "WAIT", age=age, timeouts=["4", "2", "3"], **{**fields, **details}
     )
@@ -90,6 +93,7 @@ def test_a_life_without_a_flaw_is_no_violation():
         ("I7", [enqueue(), enqueue(f="WAIT")]),
         ("I8", [enqueue(), claim(attempt=2)]),
         ("I8", [enqueue(), claim(), reap(a={})]),
+        ("I8", [enqueue(), claim(), reap(a={"reaps": "3"}, k={"reaps": "2"})]),
         ("I9", [enqueue(q={})]),
         ("I9", [enqueue(), claim(q={"n": -1, "s": 1})]),
         ("I9", [enqueue(), claim(), finish(q={"s": -1, "l": -1})]),

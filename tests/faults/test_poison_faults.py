@@ -24,14 +24,7 @@ def keep_alive(launch: Launch, workers: list[Any], **options: Any) -> int:
     ("poison", "concurrency"),
     [
         pytest.param(4, 1, id="half-of-all-one-at-a-time"),
-        pytest.param(
-            1,
-            100,
-            id="one-among-many-side-by-side",
-            marks=pytest.mark.xfail(
-                reason="whatever runs beside the poison three times is put aside with it"
-            ),
-        ),
+        pytest.param(1, 100, id="one-among-many-side-by-side"),
     ],
 )
 def test_f15_tasks_that_kill_their_workers_cost_no_other_task_its_life(

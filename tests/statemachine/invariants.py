@@ -5,7 +5,6 @@ from __future__ import annotations
 import time
 from typing import Any
 
-from .site import MAX_REAPS
 from .upkeep import Model
 from .words import ENDED, FOREIGN
 
@@ -76,7 +75,9 @@ def check_run(verb: str, task_id: str, old: Record, new: Record, tokens: dict[st
     if now:
         tokens.setdefault(now, task_id)
         assert ("run" in new) == (new.get("state") == "RUNNING") or verb == BY_HAND
-    assert new.get("reaps", 0) <= MAX_REAPS, f"{task_id} outlived too many workers (I8)"
+    if verb != BY_HAND:
+        lost = new.get("reaps", 0) - old.get("reaps", 0)
+        assert lost <= (verb == "reap"), f"{task_id} lost {lost} workers in one step (I8)"
 
 
 def check_conservation(view: Model, meddled: set[str]) -> None:

@@ -18,10 +18,9 @@ from .site import WORKERS
 
 
 class Keepers(Base):
-    def _let_time_pass(self, at: int, pick: int, age: float, only_index: bool) -> None:
+    def _let_time_pass(self, at: int, task_id: str, age: float, only_index: bool) -> None:
         """Make the last heartbeat of a run an old one, or one of the future: a clock went back."""
         model = self.models[at]
-        task_id = sorted(model.leases)[pick % len(model.leases)]
         record = model.records.get(task_id, {})
         if record.get("state") != "RUNNING":
             return
@@ -42,6 +41,8 @@ class Keepers(Base):
         limit=st.sampled_from((1, 200)),
         age=st.sampled_from((0.0, 300.0, 3000.0, 3000.0, -3600.0)),
         only_index=st.booleans(),
+        all_runs=st.booleans(),
+        on_probation=st.booleans(),
         fate=fates,
     )
     def reap(
@@ -51,15 +52,25 @@ class Keepers(Base):
         limit: int,
         age: float,
         only_index: bool,
+        all_runs: bool,
+        on_probation: bool,
         fate: Fate,
     ) -> None:
-        """Let time pass for one run, as far as its record or only its index tells, and reap."""
+        """Let time pass for runs, as far as their record or only their index tells, and reap.
+
+        On probation: each of them has lost all workers but one that it may lose.
+        """
         at = self.partition_with(pick, lambda m: m.leases)
-        if age:
-            self._let_time_pass(at, pick, age, only_index and age > 0)
+        leases = sorted(self.models[at].leases)
+        for task_id in leases if all_runs else [leases[pick % len(leases)]]:
+            if age:
+                self._let_time_pass(at, task_id, age, only_index and age > 0)
+            if on_probation:
+                self._put_on_probation(at, task_id)
         self.begin("reap")
         partition, model = self.site.partitions[at], self.models[at]
         timeouts = (TASK_TIMEOUT, WORKER_TIMEOUT)
+        started = {one: self._started(partition, one) for one in model.leases}
 
         def in_model() -> tuple[int, list[tuple[str, Code]]]:
             now = time.time()
@@ -68,7 +79,8 @@ class Keepers(Base):
             old = {one: at for one, at in model.leases.items() if isinstance(at, float)}
             oldest = sorted(old, key=lambda one: (old[one], one))
             stale = [one for one in oldest if old[one] < bound][:limit]
-            return len(stale), model.reap(stale, now, timeouts, set(dead), self.max_reaps)
+            reaped = model.reap(stale, now, timeouts, set(dead), self.max_reaps, started)
+            return len(stale), reaped
 
         self.repeatedly(
             fate,
@@ -83,6 +95,22 @@ class Keepers(Base):
             ),
             in_model,
         )
+
+    def _put_on_probation(self, at: int, task_id: str) -> None:
+        record = self.models[at].records.get(task_id, {})
+        if record.get("state") != "RUNNING":
+            return
+        self.begin(BY_HAND)
+        key = self.site.names(self.site.partitions[at]).record(task_id)
+        lost = "\n".join(["by hand"] * (self.max_reaps - 1))
+        self.site.call("HSET", key, "reaps", self.max_reaps - 1, "history", lost)
+        record["reaps"] = self.max_reaps - 1
+        self.redis_holds_what_the_model_says()
+
+    def _started(self, partition: int, task_id: str) -> float:
+        key = self.site.names(partition).record(task_id)
+        found = self.site.call("TYPE", key) == b"hash" and self.site.call("HGET", key, "started")
+        return float(found or 0)
 
     @precondition(lambda self: any(model.delayed for model in self.models))
     @rule(pick=picks)

@@ -40,8 +40,6 @@ def drain(site: Any, partition: int, task_ids: tuple[str, ...]) -> None:
     for task_id, record in before.records.items():
         if record is not FOREIGN and record.get("state") == "RUNNING":
             site.call("HSET", names.record(task_id), "last_update", "1")
-    for task_id in before.delayed:
-        site.call("ZADD", names.delayed, 1, task_id)
     for worker in WORKERS:
         store.give_back(partition, worker=worker, queues=QUEUES, forget=True)
     for task_id in task_ids:
@@ -52,6 +50,9 @@ def drain(site: Any, partition: int, task_ids: tuple[str, ...]) -> None:
     for task_id in task_ids:
         store.adopt(task_id)
     site.call("DEL", *(names.missing(queue) for queue in QUEUES))
+    # What a reap puts on probation is delayed, too.
+    for task_id in site.call("ZRANGE", names.delayed, 0, -1):
+        site.call("ZADD", names.delayed, 1, task_id)
     store.promote(partition)
     _check_all_start(site, partition, before)
     _check_nothing_is_left(site, partition)

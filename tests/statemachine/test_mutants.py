@@ -112,7 +112,13 @@ MUTANTS: dict[str, tuple[str | None, str, str]] = {
         "if false then",
     ),
     "reap takes every worker for dead": ("reap", "(dead[record[3] or ''] and", "(any_dead and"),
-    "reap never gives up": ("reap", "if item.reaps >= tonumber(ARGV[5]) then", "if false then"),
+    "reap never gives up": ("reap", "if item.reaps and item.reaps >= max_reaps", "if false"),
+    "reap condemns whoever started first": (
+        "reap",
+        "return item.started >= other.started",
+        "return item.started < other.started",
+    ),
+    "reap condemns all that ran there": ("reap", "max_reaps <= 1 and i or", "true and i or"),
     "reap ignores a stop": ("reap", "elseif record[8] ~= 'stop' then", "elseif true then"),
     "restart does not know its repeat": (
         "restart",

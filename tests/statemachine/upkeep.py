@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from itertools import chain
 
 from pytask.states import Code
 
 from .model import Partition
-from .words import ENDED, FOREIGN, NOW, WAITING
+from .words import ENDED, FOREIGN, NOW, WAITING, Stamp
 
 
 class Model(Partition):
@@ -39,20 +40,41 @@ class Model(Partition):
 
     def reap(
         self, stale: Sequence[str], now: float, timeouts: tuple[float, float], dead: set[str],
-        max_reaps: int,
+        max_reaps: int, started: Mapping[str, float],
     ) -> list[tuple[str, Code]]:  # fmt: skip
-        """Take back what is stale; ``stale`` are the IDs whose lease looks old, oldest first."""
-        reaped = []
+        """Take back what is stale.
+
+        Args:
+            stale: IDs whose lease looks old, oldest first.
+            now: The instant of the call.
+            timeouts: Of tasks, and of dead workers.
+            dead: Workers.
+            max_reaps: Workers a task may cost.
+            started: When each run was.
+        """
+        reaped, lost = [], dict[str, list[str]]()
         for task_id in stale:
-            code = self._reap(task_id, now, timeouts, dead, max_reaps)
+            owner = self.records.get(task_id, {}).get("worker", "")
+            code = self._reap(task_id, now, timeouts, dead)
             if code is not None:
                 reaped.append((task_id, code))
-        return reaped
+            if code is Code.OK and self.state(task_id) == "RUNNING":
+                lost.setdefault(owner, []).append(task_id)
+        condemned = set[str]()
+        for ids in lost.values():
+            guilty = [one for one in ids if self.records[one]["reaps"] >= max_reaps]
+            worst = [(self.records[one]["reaps"], started[one], one) for one in guilty]
+            worst.sort(key=lambda one: one[:2])  # the later one, where they are equal
+            condemned |= set(guilty) if max_reaps == 1 else {one[2] for one in worst[-1:]}
+        all_lost = set(chain.from_iterable(lost.values()))
+        in_order = [one for one in stale if one in all_lost]
+        self._part(in_order, condemned, timeouts, max_reaps)
+        return [(one, Code.DEAD if one in condemned else code) for one, code in reaped]
 
     def _reap(
-        self, task_id: str, now: float, timeouts: tuple[float, float], dead: set[str],
-        max_reaps: int,
-    ) -> Code | None:  # fmt: skip
+        self, task_id: str, now: float, timeouts: tuple[float, float], dead: set[str]
+    ) -> Code | None:
+        """Take back one; what a worker is to be blamed for stays RUNNING, and its reaps count."""
         record = self.records.get(task_id, {})
         if record is FOREIGN or "state" not in record:
             self.leases.pop(task_id)
@@ -69,20 +91,38 @@ class Model(Partition):
             self.leases.pop(task_id)
             self.tasks.discard(task_id)
             return Code.REMOVED
-        stopped, token = record.get("control") == "stop", record.get("run", "")
-        self._release(task_id)
-        if stopped:
+        if record.get("control") == "stop":
+            self._release(task_id)
             record["state"] = "STOPPED"
-            return Code.OK
-        record["reaps"] = record.get("reaps", 0) + 1
-        if record["reaps"] >= max_reaps:
-            record.update(state="EXCEPTION", output="gave up", done=(token, "reap"))
-            self._to_end(task_id)
-            return Code.DEAD
-        record["state"] = "WAIT"
-        self.tasks.discard(task_id)
-        self.queue(record.get("queue", "default")).append(task_id)
+        else:
+            record["reaps"] = record.get("reaps", 0) + 1
         return Code.OK
+
+    def _part(
+        self, lost: Sequence[str], condemned: set[str], timeouts: tuple[float, float],
+        max_reaps: int,
+    ) -> None:  # fmt: skip
+        """Send each lost run where it belongs: to its end, to its queue, or there after a while."""
+        probation = [
+            one
+            for one in lost
+            if one not in condemned and self.records[one]["reaps"] >= max_reaps - 1
+        ]
+        for task_id in lost:
+            record = self.records[task_id]
+            token = record.get("run", "")
+            self._release(task_id)
+            if task_id in condemned:
+                record.update(state="EXCEPTION", output="gave up", done=(token, "reap"))
+                self._to_end(task_id)
+                continue
+            record["state"] = "WAIT"
+            self.tasks.discard(task_id)
+            if task_id in probation[1:]:
+                apart = min(0.2, timeouts[0] / len(probation))
+                self.delayed[task_id] = Stamp(probation.index(task_id) * apart)
+            else:
+                self.queue(record.get("queue", "default")).append(task_id)
 
     def give_back(self, worker: str, queues: Sequence[str], forget: bool, keep_ended: bool) -> int:
         returned = 0

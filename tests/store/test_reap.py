@@ -9,10 +9,10 @@ from pytask.records import Reaped
 from pytask.states import Code, State
 
 
-def reap(lab, *dead, limit=200, skip=0, store=None):
+def reap(lab, *dead, limit=200, skip=0, store=None, task_timeout=60):
     return (store or lab.store).reap(
         lab.partition,
-        task_timeout=60,
+        task_timeout=task_timeout,
         worker_timeout=5,
         dead_workers=dead,
         limit=limit,
@@ -130,6 +130,86 @@ def test_a_task_that_loses_too_many_workers_becomes_a_dead_letter(lab):
     assert lab.end_queue() == [task_id]
     assert lab.queue() == []
     assert lab.active() == set()
+
+
+def lose_at_start(lab, ids, task_timeout=60, **reaps):
+    """Let a worker be lost right after it started the last of these tasks."""
+    now = float(lab.record(ids[0])["created"])
+    for at, task_id in enumerate(ids):
+        begun = f"{now - 100 + at / 100:.3f}"
+        lab.put(task_id, reaps=reaps.get(task_id, "2"), started=begun, last_update=begun)
+        lab.call("ZADD", lab.names.leases, begun, task_id)
+    return dict(reap(lab, "w", "v", task_timeout=task_timeout).reaped)
+
+
+def test_a_lost_worker_condemns_the_one_task_it_started_last(lab):
+    ids = [lab.running().task_id for _ in range(4)]
+    codes = lose_at_start(lab, ids)
+    assert codes == {**dict.fromkeys(ids[:3], Code.OK), ids[3]: Code.DEAD}
+    assert [lab.record(one)["reaps"] for one in ids] == ["3"] * 4
+
+
+def test_who_has_lost_more_workers_is_condemned_first(lab):
+    ids = [lab.running().task_id for _ in range(3)]
+    codes = lose_at_start(lab, ids, **{ids[0]: "3"})
+    assert codes[ids[0]] is Code.DEAD
+    assert [codes[one] for one in ids[1:]] == [Code.OK, Code.OK]
+
+
+def test_each_lost_worker_condemns_one(lab):
+    ours = [lab.running(worker="w").task_id for _ in range(2)]
+    theirs = [lab.running(worker="v").task_id for _ in range(2)]
+    codes = lose_at_start(lab, [*ours, *theirs])
+    assert [one for one, code in codes.items() if code is Code.DEAD] == [ours[1], theirs[1]]
+
+
+def test_of_tasks_that_started_at_once_one_is_condemned(lab):
+    ids = [lab.running().task_id for _ in range(3)]
+    for task_id in ids:
+        lab.age(task_id, 100)
+        lab.put(task_id, reaps="2", started="1000", last_update="1000")
+        lab.put(task_id, started=lab.record(task_id)["last_update"])
+    codes = [code for _, code in reap(lab, "w").reaped]
+    assert sorted(codes) == [Code.OK, Code.OK, Code.DEAD]
+
+
+def test_who_is_one_worker_away_from_the_end_starts_alone(lab):
+    ids = [lab.running().task_id for _ in range(3)]
+    fresh = lab.running().task_id
+    lose_at_start(lab, [*ids, fresh], **dict.fromkeys(ids, "1"), **{fresh: "0"})
+
+    assert lab.queue() == [fresh, ids[0]]
+    due = lab.scores(lab.names.delayed)
+    assert list(due) == ids[1:]
+    assert due[ids[2]] - due[ids[1]] == pytest.approx(0.2, abs=0.002)
+    assert {lab.state(one) for one in ids} == {"WAIT"}
+    assert lab.active() == set()
+
+
+def test_nobody_on_probation_waits_for_longer_than_the_time_out_of_tasks(lab):
+    ids = [lab.running().task_id for _ in range(200)]
+    lose_at_start(lab, ids, task_timeout=20, **dict.fromkeys(ids, "1"))
+    due = sorted(lab.scores(lab.names.delayed).values())
+    assert len(due) == 199
+    assert due[-1] - due[0] == pytest.approx(198 * 20 / 200, abs=0.01)
+
+
+def test_where_one_worker_is_allowed_each_task_it_ran_is_condemned(lab):
+    store = lab.store.patient(0)
+    store.settings = store.settings.with_options(max_reaps=1)
+    ids = {stale(lab).task_id for _ in range(3)}
+    assert dict(reap(lab, "w", store=store).reaped) == dict.fromkeys(ids, Code.DEAD)
+
+
+def test_the_last_ten_lost_workers_are_remembered(lab):
+    run = stale(lab)
+    lab.put(run.task_id, reaps="40", history="\n".join(f"attempt {one}: v" for one in range(40)))
+    assert reap(lab).reaped == [Reaped(run.task_id, Code.DEAD)]
+    lost = json.loads(lab.record(run.task_id)["output"])["lost_workers"]
+    assert [line.split(":")[0] for line in lost] == [
+        *(f"attempt {one}" for one in range(31, 40)),
+        "attempt 1",
+    ]
 
 
 def test_a_run_that_lasted_clears_its_task_of_the_workers_lost_before(lab):

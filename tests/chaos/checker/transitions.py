@@ -243,8 +243,8 @@ def _reap(
     if entry["t"] in ("WAIT", "EXCEPTION") and kept.get("local") != "true":
         if reaps != int(float(kept.get("reaps") or 0)) + 1:
             yield "I8", f"reaps went from {kept.get('reaps')} to {reaps}"
-        if (entry["t"] == "EXCEPTION") != (reaps >= most):
-            yield "I8", f"reap {reaps} of at most {most:g} led to {entry['t']}"
+        if entry["t"] == "EXCEPTION" and reaps < most:
+            yield "I8", f"condemned after {reaps} of {most:g} lost workers"
         output = (entry.get("a") or {}).get("output", "")
         if entry["t"] == "EXCEPTION" and not re.match(r'\{"(reason|lost_workers)":', output):
             yield "I8", "the dead letter does not say why"

@@ -6,6 +6,7 @@ from collections import Counter
 from dataclasses import dataclass, field
 from itertools import chain
 
+from .blame import check_blame
 from .clients import (
     check_children,
     check_enqueues,
@@ -47,6 +48,7 @@ def check(evidence: Evidence) -> Verdict:
     violations = list(
         chain(
             check_transitions(evidence, numbers),
+            check_blame(evidence),
             check_enqueues(evidence, tracks, losses, numbers),
             check_removals(tracks, removed),
             check_runs(evidence, tracks, losses, numbers),
