@@ -21,11 +21,12 @@ if wrong then return wrong end
 local first = ARGV[4] == '1' and 4 or 2
 
 -- A task that ends again must know that an entry stands in the end queue already; one that has ended
--- again since it was held may have its entry there.
-local ends, marks = {}, {}
+-- again since it was held may have its entry there, or be held twice.
+local ends, marks, seen = {}, {}, {}
 if first == 2 then
   for _, id in ipairs(redis.call('LRANGE', KEYS[2], 0, -1)) do
-    local record = read_record(ARGV[3] .. id, 'state')
+    local record = not seen[id] and read_record(ARGV[3] .. id, 'state')
+    seen[id] = true
     if record and record[1] then
       table.insert(marks, ARGV[3] .. id)
       if not redis.call('LPOS', KEYS[3], id) then table.insert(ends, id) end

@@ -127,8 +127,9 @@ class Model(Partition):
     def give_back(self, worker: str, queues: Sequence[str], forget: bool, keep_ended: bool) -> int:
         returned = 0
         held = [] if keep_ended else self.end_claim(worker)
-        to_queue = [one for one in held if one not in self.end]
-        for task_id in held:
+        once = list(dict.fromkeys(held))
+        to_queue = [one for one in once if one not in self.end]
+        for task_id in once:
             record = self.records.get(task_id, {})
             if record is FOREIGN or "state" not in record:
                 continue

@@ -112,6 +112,21 @@ def test_an_end_that_was_given_back_stands_in_the_end_queue_once(lab):
     assert lab.end_queue() == [task_id]
 
 
+def test_an_end_that_is_held_twice_is_given_back_once(lab):
+    """The Cleanup was told of it, the task ran again, and its second end was popped as well."""
+    task_id = lab.ended()
+    lab.store.take_ended(lab.partition, "w")
+    lab.store.restart(task_id)
+    [run] = lab.claim().claimed
+    lab.finish(run)
+    assert lab.store.wait_for_ended(lab.partition, "w", 1)
+    assert lab.entries(lab.names.end_claim("w")) == [task_id, task_id]
+
+    give_back(lab)
+
+    assert lab.end_queue() == [task_id]
+
+
 def test_a_removed_task_is_not_made_again(lab):
     task_id = lab.ended()
     lab.store.take_ended(lab.partition, "w")
