@@ -1,11 +1,13 @@
 """Whether the Monitor finds a few stale tasks among very many without reading the others.
 
-The leases of the living are as old as they get: up to the interval of the heartbeat and what one
-round of it takes with 100,000 tasks. Nobody refreshes them here, so time is frozen instead: the
+The leases of the living are as old as they get: until a refresh begins, and as long as one round of
+it takes with 100,000 tasks. Nobody refreshes them here, so time is frozen instead: the
 time-outs are lengthened by as much as the clock has advanced since.
 """
 
 import time
+
+from pytask.worker.heartbeat import EARLY
 
 from .harness import Bench, Metrics, Place, Target, at_most
 
@@ -38,9 +40,8 @@ def measure(bench: Bench, metrics: Metrics) -> None:
     with bench.place() as place:
         bench.say(f"filling in {active:,} active tasks")
         crowd = _Crowd(place, stale)
-        crowd.add(
-            active, "living", 0.0, place.helpers.settings.update_task_interval + HEARTBEAT_ROUND
-        )
+        interval = place.helpers.settings.update_task_interval
+        crowd.add(active, "living", 0.0, EARLY * interval + HEARTBEAT_ROUND)
         for round_ in range(bench.rounds):
             bench.say(f"round {round_ + 1}: {stale:,} stale ones")
             crowd.add(stale, "living", 120.0, 180.0)

@@ -124,22 +124,11 @@ class Node:
 
     def call(self, args: tuple[Any, ...]) -> Any:
         """Send one command once and return its reply; raises redis-py's errors."""
-        pool = self._pool
-        wire = pool.take()
-        try:
-            reply = wire.call(args)
-        except ERROR_REPLY:
-            pool.give(wire)
-            raise
-        except BaseException:
-            pool.drop(wire)
-            raise
-        pool.give(wire)
-        return reply
+        return self._call(self._pool, args)
 
     def call_asking(self, args: tuple[Any, ...]) -> Any:
         """Like :meth:`call` for a slot that is on its way to this node."""
-        return self._call_prepared(self._pool, _say_asking, args)
+        return self._call(self._pool, args, _say_asking)
 
     def call_blocking(self, seconds: float, args: tuple[Any, ...], *, asking: bool = False) -> Any:
         """Like :meth:`call` for a command that the server may hold for ``seconds``."""
@@ -149,14 +138,15 @@ class Node:
             if asking:
                 _say_asking(wire)
 
-        return self._call_prepared(self._blocking_pool, prepare, args)
+        return self._call(self._blocking_pool, args, prepare)
 
-    def _call_prepared(
-        self, pool: Pool, prepare: Callable[[Wire], None], args: tuple[Any, ...]
+    def _call(
+        self, pool: Pool, args: tuple[Any, ...], prepare: Callable[[Wire], None] | None = None
     ) -> Any:
         wire = pool.take()
         try:
-            prepare(wire)
+            if prepare is not None:
+                prepare(wire)
             reply = wire.call(args)
         except ERROR_REPLY:
             pool.give(wire)
