@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 __version__ = "1.0.0"
 
 _EXPORTS = {
+    "Backoff": "pytask.policy",
     "Cleanup": "pytask.tasks",
     "ConfigurationError": "pytask.exceptions",
     "InvalidTask": "pytask.exceptions",
@@ -21,6 +22,7 @@ _EXPORTS = {
     "PyTaskException": "pytask.exceptions",
     "PyTaskHelpers": "pytask.helpers",
     "RedisUnavailable": "pytask.exceptions",
+    "Retry": "pytask.task",
     "State": "pytask.states",
     "StopTask": "pytask.exceptions",
     "Task": "pytask.task",
@@ -28,10 +30,12 @@ _EXPORTS = {
     "TaskFuture": "pytask.future",
     "TaskNotFound": "pytask.exceptions",
     "WaitTimeout": "pytask.exceptions",
+    "current_task": "pytask.task",
     "run_loop": "pytask.loops",
 }
 
 __all__ = [
+    "Backoff",
     "Cleanup",
     "ConfigurationError",
     "InvalidTask",
@@ -41,6 +45,7 @@ __all__ = [
     "PyTaskException",
     "PyTaskHelpers",
     "RedisUnavailable",
+    "Retry",
     "State",
     "StopTask",
     "Task",
@@ -49,6 +54,7 @@ __all__ = [
     "TaskNotFound",
     "WaitTimeout",
     "__version__",
+    "current_task",
     "run_loop",
 ]
 
@@ -67,9 +73,10 @@ if TYPE_CHECKING:
     from pytask.future import TaskFuture
     from pytask.helpers import PyTaskHelpers
     from pytask.loops import run_loop
+    from pytask.policy import Backoff
     from pytask.pytask import PyTask
     from pytask.states import State
-    from pytask.task import Task
+    from pytask.task import Retry, Task, current_task
     from pytask.tasks import Cleanup, Monitor
 
 

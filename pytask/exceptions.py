@@ -7,6 +7,7 @@
     ├── ConfigurationError (ValueError)
     │   └── PartitionMismatch
     ├── InvalidTask (ValueError)
+    │   └── UnfitTask
     ├── UnknownTask (LookupError)
     ├── TaskNotFound (LookupError)
     ├── TaskStateError
@@ -51,6 +52,10 @@ class PartitionMismatch(ConfigurationError):
 
 class InvalidTask(PyTaskException, ValueError):
     """A task request cannot be stored as given."""
+
+
+class UnfitTask(InvalidTask):
+    """A task cannot be run with the data it has; the message is all there is to say."""
 
 
 class UnknownTask(PyTaskException, LookupError):

@@ -8,23 +8,24 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any, Self, overload
+from typing import Any, Self
 
 from pytask.connection import Connector, Link, connect
-from pytask.exceptions import InvalidTask, PyTaskException, TaskNotFound, WrongKeyType
+from pytask.exceptions import TaskNotFound
 from pytask.future import TaskFuture
-from pytask.keys import DEFAULT_QUEUE, Keys
+from pytask.keys import Keys
+from pytask.looking import Looking, wrong_type
 from pytask.loops import run_loop
-from pytask.records import NewTask, check_task_id, to_json
+from pytask.records import NewTask, check_task_id
 from pytask.settings import Settings
 from pytask.states import Code, State
 from pytask.store import Store
-from pytask.submission import TaskRequest, new_task, read_request
+from pytask.submission import PolicyOf, TaskRequest, new_task, no_policy, read_request
 
 __all__ = ["PyTaskHelpers", "run_loop"]
 
 
-class PyTaskHelpers:
+class PyTaskHelpers(Looking):
     """Start, control and inspect tasks.
 
     Every :class:`pytask.PyTask` has one as ``helpers``, and so has every running task.
@@ -61,11 +62,24 @@ class PyTaskHelpers:
         }
         self.rebind(connect(redis_instance), Settings.of({**names, **options}))
 
+    #: Returns what is known of how tasks of a name are to be treated.
+    policy_of: PolicyOf = staticmethod(no_policy)
+
     @classmethod
-    def of(cls, connector: Connector, settings: Settings) -> PyTaskHelpers:
-        """Build helpers on an address that was read already."""
+    def of(
+        cls, connector: Connector, settings: Settings, policy_of: PolicyOf | None = None
+    ) -> PyTaskHelpers:
+        """Build helpers on an address that was read already.
+
+        Args:
+            connector: The address.
+            settings: All options.
+            policy_of: Returns the policy of a task by its name.
+        """
         helpers = cls.__new__(cls)
         helpers.rebind(connector, settings)
+        if policy_of is not None:
+            helpers.policy_of = policy_of
         return helpers
 
     def rebind(self, connector: Connector, settings: Settings) -> None:
@@ -151,7 +165,10 @@ class PyTaskHelpers:
             RedisRefused: Redis is full.
             WrongKeyType: The task's key holds another type.
         """
-        task = new_task(task_name, task_data, self.settings, task_id=task_id, cleanup=cleanup)
+        policy = self.policy_of(task_name)
+        task = new_task(
+            task_name, task_data, self.settings, policy, task_id=task_id, cleanup=cleanup
+        )
         self._enqueue([task])
         return task.task_id
 
@@ -162,12 +179,19 @@ class PyTaskHelpers:
         *,
         task_id: str | None = None,
         cleanup: bool = True,
-        queue: str = DEFAULT_QUEUE,
+        queue: str | None = None,
         delay: float = 0.0,
-        expires: float = 0.0,
+        expires: float | None = None,
+        max_retries: int | None = None,
+        retry_delay: float | None = None,
+        timeout: float | None = None,
         watch: bool = False,
     ) -> TaskFuture:
         """Start a task and return a handle on it.
+
+        What is None is as the class of the task says. A worker reads that from the class; ``queue``
+        and ``expires`` are needed here already, so they are known only to the helpers of an app
+        that has the class, and are the default queue and never elsewhere.
 
         Args:
             task_name: ``NAME`` of the task class.
@@ -177,6 +201,9 @@ class PyTaskHelpers:
             queue: The queue it waits in.
             delay: Seconds until it may start.
             expires: Seconds after which it is not started any more but REVOKED; 0: never.
+            max_retries: How often it is tried again if it fails.
+            retry_delay: Seconds until it is.
+            timeout: Seconds a run of it may last before it is stopped and REVOKED; 0: for ever.
             watch: Begin to listen before the task is started, so that even a task that ends and
                 is cleaned up at once can be waited for.
 
@@ -189,11 +216,15 @@ class PyTaskHelpers:
             task_name,
             data or {},
             self.settings,
+            self.policy_of(task_name),
             task_id=task_id,
             cleanup=cleanup,
             queue=queue,
             delay=delay,
             expires=expires,
+            max_retries=max_retries,
+            retry_delay=retry_delay,
+            timeout=timeout,
         )
         future = TaskFuture(self, task.task_id)
         if watch:
@@ -206,7 +237,8 @@ class PyTaskHelpers:
 
         Args:
             tasks: For each a pair of name and data, or a mapping with ``task`` and any of ``data``,
-                ``task_id``, ``cleanup``, ``queue``, ``delay`` and ``expires`` (see :meth:`submit`).
+                ``task_id``, ``cleanup``, ``queue``, ``delay``, ``expires``, ``max_retries``,
+                ``retry_delay`` and ``timeout`` (see :meth:`submit`).
 
         Returns:
             The task IDs, in the order given.
@@ -217,14 +249,14 @@ class PyTaskHelpers:
                 again under the same IDs starts the rest.
             WrongKeyType: The key of a task holds another type; all others were started.
         """
-        new = [read_request(task, self.settings) for task in tasks]
+        new = [read_request(task, self.settings, self.policy_of) for task in tasks]
         self._enqueue(new)
         return [task.task_id for task in new]
 
     def _enqueue(self, tasks: Sequence[NewTask]) -> None:
         for task, code in zip(tasks, self.store.enqueue(tasks), strict=True):
             if code is Code.BAD_TYPE:
-                raise _wrong_type(self.keys, task.task_id)
+                raise wrong_type(self.keys, task.task_id)
 
     # Control
 
@@ -298,89 +330,9 @@ class PyTaskHelpers:
         if code is Code.MISSING:
             raise TaskNotFound(f"task {task_id} has no record: it was removed or never started")
         if code is Code.BAD_TYPE:
-            raise _wrong_type(self.keys, task_id)
+            raise wrong_type(self.keys, task_id)
         return code > 0 or code is Code.EXISTS
-
-    # Looking
 
     def future(self, task_id: str) -> TaskFuture:
         """Return a handle on a task that was started elsewhere."""
         return TaskFuture(self, check_task_id(task_id))
-
-    def get_active_task_ids(self) -> list[str]:
-        """Return the IDs in the task set: running, stopped, and ended with ``cleanup=False``."""
-        return list(dict.fromkeys(self.store.iterate_active()))
-
-    def get_new_task_ids(self, queue: str = DEFAULT_QUEUE) -> list[str]:
-        """Return the IDs that wait in a new queue, the next to be taken last."""
-        return list(self.store.iterate_waiting(queue))
-
-    def get_end_task_ids(self) -> list[str]:
-        """Return the IDs that ended and await Cleanup, the next to be taken last."""
-        return list(self.store.iterate_ended())
-
-    @overload
-    def get_task(self, task_id: str, keys: None = None) -> dict[str, str]: ...
-
-    @overload
-    def get_task(self, task_id: str, keys: str) -> str | None: ...
-
-    @overload
-    def get_task(self, task_id: str, keys: list[str] | tuple[str, ...]) -> list[str | None]: ...
-
-    def get_task(
-        self, task_id: str, keys: str | list[str] | tuple[str, ...] | None = None
-    ) -> dict[str, str] | str | list[str | None] | None:
-        """Return the record of a task, one field of it, or several.
-
-        Args:
-            task_id: The task.
-            keys: None for all fields, the name of one, or a list of names.
-
-        Returns:
-            A dict of all fields (empty if there is no record), the value of the one field or None,
-            or the values in the order of the names.
-        """
-        if keys is None:
-            return self.store.read_record(task_id)
-        if isinstance(keys, str):
-            return self.store.read_fields(task_id, [keys])[0]
-        return self.store.read_fields(task_id, keys)
-
-    def set_task(
-        self, task_id: str, data: str | Mapping[str, Any], value: Any | None = None
-    ) -> None:
-        """Write fields of a record as they are; text stays text, anything else becomes JSON.
-
-        For what a task reads at its next start or reload, typically ``data``. The fields by which
-        workers agree (``state``, ``run``, …) are better left to the other methods.
-
-        Args:
-            task_id: The task.
-            data: A mapping of fields, or the name of one.
-            value: The value of the one field.
-
-        Raises:
-            InvalidTask: A value has no JSON form, or a field was named without a value.
-        """
-        check_task_id(task_id)
-        if isinstance(data, str):
-            if value is None:
-                raise InvalidTask(f"field {data!r} of task {task_id}: no value was given")
-            data = {data: value}
-        try:
-            fields = {
-                name: item if isinstance(item, str) else to_json(item).decode()
-                for name, item in data.items()
-            }
-        except (TypeError, ValueError) as error:
-            raise InvalidTask(f"fields of task {task_id} are not JSON: {error}") from None
-        if fields:
-            self.store.write_fields(task_id, fields)
-
-
-def _wrong_type(keys: Keys, task_id: str) -> PyTaskException:
-    return WrongKeyType(
-        f"key {keys.of(task_id).record(task_id)} of task {task_id} holds another type than a hash; "
-        "rename or delete it, or use another task ID"
-    )

@@ -7,11 +7,13 @@ import secrets
 import socket
 from collections.abc import Callable, Mapping
 from dataclasses import fields
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar, overload
 
 from pytask import __version__, exceptions
 from pytask.connection import connect
+from pytask.discovery import find_modules, task_classes_of
 from pytask.exceptions import ConfigurationError
+from pytask.functions import TaskFunction, decorate
 from pytask.helpers import PyTaskHelpers
 from pytask.records import encode_data
 from pytask.settings import Settings
@@ -20,6 +22,9 @@ from pytask.worker.registry import TaskRegistry
 
 if TYPE_CHECKING:
     from pytask.worker.supervisor import Supervisor
+
+P = ParamSpec("P")
+R = TypeVar("R")
 
 _HOW_TO_PATCH = """\
 gevent has not patched the standard library, so one task that waits would stop all others. Make \
@@ -67,8 +72,10 @@ class PyTask:
         self, redis_instance: Any, update_task_interval: float = 5, **options: Any
     ) -> None:
         self.settings = Settings.of({**options, "update_task_interval": update_task_interval})
-        self.helpers = PyTaskHelpers.of(connect(redis_instance), self.settings)
         self._registry = TaskRegistry()
+        self.helpers = PyTaskHelpers.of(
+            connect(redis_instance), self.settings, self._registry.policy_of
+        )
         self._exception_handlers: list[Callable[[BaseException], Any]] = []
         self._local_tasks: list[tuple[str, bytes]] = []
         self._supervisor: Supervisor | None = None
@@ -130,7 +137,8 @@ class PyTask:
         """Add a task class; the same one twice is harmless.
 
         Raises:
-            ConfigurationError: It has no ``NAME`` or no ``start``, or another class has its name.
+            ConfigurationError: It is abstract, has no ``start`` or an unusable ``NAME`` or policy,
+                or another class has its name.
         """
         self._registry.add(task_class)
 
@@ -138,6 +146,67 @@ class PyTask:
         """Add several task classes, see :meth:`add_task`."""
         for task_class in task_classes:
             self._registry.add(task_class)
+
+    @overload
+    def task(self, function: Callable[P, R], /) -> TaskFunction[P, R]: ...
+
+    @overload
+    def task(
+        self, *, name: str | None = None, **policy: Any
+    ) -> Callable[[Callable[P, R]], TaskFunction[P, R]]: ...
+
+    def task(
+        self,
+        *functions: Callable[..., Any],
+        name: str | None = None,
+        **policy: Any,
+    ) -> Any:
+        """Make a task of a function; a decorator, with or without arguments.
+
+        Args:
+            *functions: The function. Its arguments are the data of the task; those annotated with
+                types are checked and converted.
+            name: What the task is called; None: as the function.
+            **policy: Any of ``queue``, ``expires``, ``max_retries``, ``retry_delay``,
+                ``retry_on`` and ``timeout``; see :class:`pytask.policy.Policy`.
+
+        Returns:
+            A :class:`~pytask.functions.TaskFunction`: to be called, or submitted.
+
+        Raises:
+            ConfigurationError: An option cannot be used, or another task has that name.
+        """
+        if not functions:
+            return lambda function: self._add_function(function, name, policy)
+        (function,) = functions
+        return self._add_function(function, name, policy)
+
+    def _add_function(
+        self, function: Callable[..., Any], name: str | None, policy: dict[str, Any]
+    ) -> TaskFunction[..., Any]:
+        made = decorate(function, name, policy, self.helpers)
+        self._registry.add(made.task_class)
+        return made
+
+    def discover(self, *modules: str) -> list[str]:
+        """Import modules and add the task classes they define.
+
+        Functions decorated with :meth:`task` add themselves when their module is imported.
+
+        Args:
+            *modules: Dotted names; ``"shop.tasks.*"`` means ``shop.tasks`` and all below it.
+
+        Returns:
+            The names of the tasks this added, sorted.
+
+        Raises:
+            ConfigurationError: A module does not exist, or two tasks have the same name.
+        """
+        before = set(self.task_names)
+        for module in find_modules(modules):
+            for task_class in task_classes_of(module):
+                self._registry.add(task_class)
+        return sorted(set(self.task_names) - before)
 
     def add_exception_handler(self, handler: Callable[[BaseException], Any]) -> None:
         """Add a function that is told of every unexpected exception of a task.

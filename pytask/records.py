@@ -7,6 +7,8 @@ A record is the Redis hash of a task. Its fields, all text::
     queue                                 the named queue it waits in; absent: the default one
     run worker                            token and worker of the current run
     attempts reaps                        how often it was claimed, how often it outlived a worker
+    retries                               how often it was tried again because it failed
+    policy                                JSON object: what was decided for this task alone
     created started ended                 unix seconds, server clock
     control                               'stop' or 'reload:<id>', not yet carried out
     expires                               unix seconds; not started by then: REVOKED
@@ -54,6 +56,8 @@ class NewTask(NamedTuple):
     delay: float = 0.0
     #: Seconds from now after which it is not started any more; 0: never.
     expires: float = 0.0
+    #: What was decided for this task alone, a JSON object; empty: nothing.
+    policy: bytes = b""
 
 
 class Claimed(NamedTuple):
@@ -64,8 +68,8 @@ class Claimed(NamedTuple):
     task: str
     data: bytes
     attempts: int
-    #: False keeps the record in the task set when it ends, away from Cleanup.
-    cleanup: bool = True
+    #: Retries so far, a space, and what was decided for this task alone; empty: neither.
+    policy: bytes = b""
     #: Bound to this worker: removed, not requeued, when the worker goes.
     local: bool = False
 

@@ -2,24 +2,38 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from pytask.exceptions import InvalidTask
 from pytask.keys import DEFAULT_QUEUE, check_queue_name
+from pytask.policy import FAR, OVERRIDABLE, Policy, encode_overrides
 from pytask.records import NewTask, check_task_id, encode_data, new_task_id
 from pytask.settings import Settings
 
 #: A pair of name and data, or a mapping with "task" and any of the options of ``submit``.
 TaskRequest = Mapping[str, Any] | tuple[str, Mapping[str, Any]]
+#: Returns the policy of a task by its name; a default one where the task is not known.
+PolicyOf = Callable[[str], Policy]
+_NO_POLICY = Policy()
 
-_ALLOWED = frozenset({"task", "data", "task_id", "cleanup", "queue", "delay", "expires"})
-#: Latest start and expiry, in seconds from now; about three hundred years.
-_FAR = 1e10
+_ALLOWED = frozenset(
+    {"task", "data", "task_id", "cleanup", "queue", "delay", "expires", *OVERRIDABLE}
+)
 
 
-def read_request(request: TaskRequest, settings: Settings) -> NewTask:
+def no_policy(task_name: str) -> Policy:
+    """Know nothing about any task."""
+    return _NO_POLICY
+
+
+def read_request(request: TaskRequest, settings: Settings, policy_of: PolicyOf) -> NewTask:
     """Read one entry of :meth:`pytask.PyTaskHelpers.start_tasks`.
+
+    Args:
+        request: The entry.
+        settings: Bounds.
+        policy_of: Knows the policy of a task by its name.
 
     Raises:
         InvalidTask: It has another form, an unknown option, or cannot be stored.
@@ -33,28 +47,43 @@ def read_request(request: TaskRequest, settings: Settings) -> NewTask:
             )
         options = dict(request)
         name, data = options.pop("task"), options.pop("data", None)
-        return new_task(name, {} if data is None else data, settings, **options)
+        data = {} if data is None else data
+        return new_task(name, data, settings, policy_of(name), **options)
     try:
         name, data = request
     except (TypeError, ValueError):
         raise InvalidTask(
             f"task request {request!r}: a pair of name and data, or a mapping, is needed"
         ) from None
-    return new_task(name, data, settings)
+    return new_task(name, data, settings, policy_of(name))
 
 
 def new_task(
     name: str,
     data: Mapping[str, Any],
     settings: Settings,
+    policy: Policy = _NO_POLICY,
     *,
     task_id: str | None = None,
     cleanup: bool = True,
-    queue: str = DEFAULT_QUEUE,
+    queue: str | None = None,
     delay: float = 0.0,
-    expires: float = 0.0,
+    expires: float | None = None,
+    **overrides: Any,
 ) -> NewTask:
     """Check a request and encode its data.
+
+    Args:
+        name: ``NAME`` of the task class.
+        data: What its ``__init__`` is given.
+        settings: Bounds.
+        policy: Of the class, where it is known: decides what is not said here.
+        task_id: Its ID; None: a random one.
+        cleanup: False keeps the record after the end.
+        queue: Where it waits; None: as the policy says.
+        delay: Seconds until it may start.
+        expires: Seconds after which it is not started any more; None: as the policy says.
+        **overrides: What is decided for this task alone, see pytask.policy; None: nothing.
 
     Raises:
         InvalidTask: The name, the ID, the data or a time cannot be stored.
@@ -66,9 +95,14 @@ def new_task(
         raise InvalidTask(f"data of a {name!r} task is no mapping: {data!r}")
     task_id = new_task_id() if task_id is None else check_task_id(task_id)
     encoded = encode_data(name, data, settings.max_data_bytes)
-    if queue != DEFAULT_QUEUE:
+    if queue is None:
+        queue = policy.queue
+    elif queue != DEFAULT_QUEUE:
         check_queue_name(queue)
+    if expires is None:
+        expires = policy.expires
     for option, seconds in (("delay", delay), ("expires", expires)):
-        if not isinstance(seconds, int | float) or not 0 <= seconds < _FAR:
+        if not isinstance(seconds, int | float) or not 0 <= seconds < FAR:
             raise InvalidTask(f"{option}={seconds!r} of task {task_id}: seconds from now")
-    return NewTask(task_id, name, encoded, queue, bool(cleanup), delay, expires)
+    decided = encode_overrides(overrides) if overrides else b""
+    return NewTask(task_id, name, encoded, queue, bool(cleanup), delay, expires, decided)

@@ -7,6 +7,7 @@ what needs one says so.
 
 from __future__ import annotations
 
+from contextvars import ContextVar
 from typing import TYPE_CHECKING, Any, ClassVar, Protocol
 
 from pytask.exceptions import LeaseLost, TaskStateError
@@ -78,6 +79,40 @@ def _binding_of(task: Any, wanted: str) -> Any:
     return binding
 
 
+#: The task whose code this greenlet runs.
+current: ContextVar[Task | None] = ContextVar("pytask.current", default=None)
+
+
+def current_task() -> Task:
+    """Return the task whose code is running: in a function that is one, or anything it calls.
+
+    A greenlet or thread that a task starts has none of its own, unless it is handed the context:
+    ``gevent.spawn(contextvars.copy_context().run, function)``.
+
+    Raises:
+        TaskStateError: No task is running here.
+    """
+    task = current.get()
+    if task is None:
+        raise TaskStateError("current_task() was called outside of a task")
+    return task
+
+
+class Retry(Exception):
+    """Raised by a task to be tried again, as long as ``max_retries`` allows.
+
+    Args:
+        reason: The output of the task, if it is not tried again.
+        delay: Seconds until then; None: as its ``retry_delay`` says.
+    """
+
+    def __init__(self, reason: Any = None, *, delay: float | None = None) -> None:
+        super().__init__(*(() if reason is None else (reason,)))
+        if delay is not None and not 0 <= delay < 1e10:
+            raise ValueError(f"delay={delay!r}: seconds from now")
+        self.delay = delay
+
+
 class Task:
     """Base class of all tasks.
 
@@ -96,14 +131,22 @@ class Task:
     is made for each run, entered before ``__init__``, and left after ``start`` and ``stop``.
     """
 
-    #: The name tasks are started by; unique within an app.
+    #: The name tasks are started by; unique within an app. Empty: the name of the class.
     NAME: ClassVar[str] = ""
+    #: True in a base class, which is not run itself; what derives from it is.
+    ABSTRACT: ClassVar[bool] = True
+    # Of its policy, see pytask.policy.Policy: QUEUE, EXPIRES, MAX_RETRIES, RETRY_DELAY, RETRY_ON
+    # and TIMEOUT. They are not defined here, so that a task may use the names for itself until it
+    # means them.
 
     class Error(Exception):
         """Raised by a task that failed in an expected way; it ends in ERROR, not EXCEPTION.
 
         The argument becomes the output of the task; several arguments become a list.
         """
+
+    #: See :class:`pytask.Retry`.
+    Retry = Retry
 
     id = _OfRun("task_id", "The ID of this task.")
     token = _OfRun(

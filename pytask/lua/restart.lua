@@ -38,7 +38,7 @@ if state == '' or state == 'WAIT' or state == 'RETRY' or state == 'RUNNING' then
 
 redis.call('HSET', KEYS[1], 'state', 'WAIT', 'eid', ARGV[2], 'last_update', stamp(now()))
 redis.call('HDEL', KEYS[1], 'output', 'ended', 'reaps', 'history', 'control', 'expires',
-  'end_claim')
+  'end_claim', 'retries')
 redis.call('SREM', KEYS[2], ARGV[1])
 redis.call('ZREM', KEYS[4], ARGV[1])
 if is_unqueued(record[4], queue_name(record[3])) then

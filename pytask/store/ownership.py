@@ -122,7 +122,7 @@ class Ownership(Calls):
         keys = [names.record(task_id), names.tasks, names.leases]
         if self._run("start_local", keys, [task_id, token, task, data, worker]) < 0:
             raise LeaseLost(f"local task {task_id} was not started: a task of that ID exists")
-        return Claimed(task_id, token, task, data, 1, True, True)
+        return Claimed(task_id, token, task, data, 1, b"", True)
 
     def heartbeat(self, partition: int, runs: Sequence[tuple[str, str]]) -> list[Beat]:
         """Refresh the leases of runs.
@@ -151,10 +151,15 @@ class Ownership(Calls):
             LeaseLost: The run is no longer ours.
         """
         key = self.keys.of(claimed.task_id).record(claimed.task_id)
-        run, state, task, data = self._command("HMGET", key, "run", "state", "task", "data")
+        run, state, task, data, overrides, retries = self._command(
+            "HMGET", key, "run", "state", "task", "data", "policy", "retries"
+        )
         if run != claimed.token.encode() or state != State.RUNNING.value.encode():
             raise LeaseLost(f"task {claimed.task_id} is owned by another run now")
-        return claimed._replace(task=to_text(task or b""), data=data or b"")
+        policy = (
+            b"" if overrides is retries is None else b"%s %s" % (retries or b"0", overrides or b"")
+        )
+        return claimed._replace(task=to_text(task or b""), data=data or b"", policy=policy)
 
     def finish(self, partition: int, outcomes: Sequence[Outcome]) -> list[Code]:
         """Store how runs ended, move them where they belong and publish their end events.
@@ -203,16 +208,9 @@ class Ownership(Calls):
 def _claimed(reply: Sequence[Any]) -> list[Claimed]:
     claimed = []
     for at in range(0, len(reply), 6):
-        task_id, token, task, data, attempts, cleanup = reply[at : at + 6]
+        task_id, token, task, data, attempts, policy = reply[at : at + 6]
         claimed.append(
-            Claimed(
-                to_text(task_id),
-                token.decode(),
-                to_text(task),
-                data,
-                int(attempts),
-                cleanup != b"false",
-            )
+            Claimed(to_text(task_id), token.decode(), to_text(task), data, int(attempts), policy)
         )
     return claimed
 

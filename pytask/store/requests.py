@@ -59,6 +59,7 @@ class Requests(Calls):
                 "" if task.cleanup else "false",
                 task.delay,
                 task.expires,
+                task.policy,
             )
         keys = [names.tasks, names.delayed, names.failed]
         keys += [names.record_prefix + task.task_id for task in tasks]

@@ -19,7 +19,7 @@ from typing import TypeVar
 from pytask.exceptions import RedisRefused, RedisRejected, WrongKeyType
 from pytask.records import Outcome
 from pytask.settings import Settings
-from pytask.states import Code
+from pytask.states import Code, State
 from pytask.store import Store
 from pytask.worker.runs import Run, RunTable
 from pytask.worker.service import Service
@@ -38,6 +38,7 @@ class Finisher(Service):
         table: Where the runs are forgotten and their slots freed.
         settings: Batch sizes.
         on_returned: Told which run was given back.
+        on_delayed: Told that a run waits for its next try.
     """
 
     name = "finisher"
@@ -49,12 +50,14 @@ class Finisher(Service):
         table: RunTable,
         settings: Settings,
         on_returned: Callable[[Run], None],
+        on_delayed: Callable[[int], None],
     ) -> None:
         super().__init__()
         self._store = store.patient(0)
         self._partition = partition
         self._table = table
         self._on_returned = on_returned
+        self._on_delayed = on_delayed
         self._most = settings.finish_batch
         self._limit = settings.finish_batch
         #: Large outputs make smaller batches.
@@ -107,6 +110,8 @@ class Finisher(Service):
             if code < Code.OK:
                 self._report_lost(run, code, f"its outcome {outcome.state} is dropped")
         self._table.remove([run for run, _ in batch])
+        if any(outcome.state is State.RETRY for outcome in outcomes):
+            self._on_delayed(self._partition)
 
     def _requeue(self) -> None:
         batch = [self._returns[index] for index in range(min(self._limit, len(self._returns)))]

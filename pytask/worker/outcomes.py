@@ -7,20 +7,16 @@ from typing import Any
 
 from greenlet import GreenletExit
 
-from pytask.exceptions import InvalidTask, StopTask, UnknownTask
+from pytask.exceptions import InvalidTask, StopTask, UnfitTask, UnknownTask
 from pytask.records import from_json, to_json
 from pytask.states import State
-from pytask.task import Task
+from pytask.task import Retry, Task
 
 #: What is thrown into a greenlet to end it; GreenletExit is gevent's own way.
 STOPPING = (StopTask, GreenletExit)
 
 NULL = b"null"
 _EMPTY = b"{}"
-
-
-class UnfitTask(InvalidTask):
-    """The task cannot be run as it was requested; the message is all there is to say."""
 
 
 class UnfitResult(InvalidTask):
@@ -85,7 +81,7 @@ def judge(
     """
     if isinstance(error, STOPPING):
         return State.STOPPED, NULL
-    if isinstance(error, (Task.Error, getattr(task_class, "Error", Task.Error))):
+    if isinstance(error, (Task.Error, Retry, getattr(task_class, "Error", Task.Error))):
         return State.ERROR, _encode_message(error, max_bytes)
     if isinstance(error, _SAY_ALL) or (task_class is None and isinstance(error, UnknownTask)):
         return State.EXCEPTION, _encode_text(str(error), max_bytes)

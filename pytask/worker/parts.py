@@ -23,7 +23,7 @@ from pytask.worker.local import LocalTasks
 from pytask.worker.promoter import Promoter
 from pytask.worker.registry import TaskRegistry
 from pytask.worker.runner import Runner
-from pytask.worker.runs import RunTable, Slots
+from pytask.worker.runs import TIME_OUT, RunTable, Slots
 from pytask.worker.service import Service
 from pytask.worker.stopper import Stopper
 
@@ -66,7 +66,14 @@ class Parts:
         self.table = RunTable(Slots(settings.concurrency))
         self.local_tasks = LocalTasks(store, worker, self.gate)
         self.finishers = [
-            Finisher(store, partition, self.table, settings, lambda run: self.runner.returned(run))
+            Finisher(
+                store,
+                partition,
+                self.table,
+                settings,
+                lambda run: self.runner.returned(run),
+                lambda partition: self.promoters[partition].wake(),
+            )
             for partition in store.partitions
         ]
         self.runner = Runner(
@@ -82,6 +89,7 @@ class Parts:
             exception_handlers,
             settings.max_output_bytes,
             self.runner.conclude,
+            lambda run: self.runner.request(run, TIME_OUT),
             lambda run, failed: self.stopper.stop_ended(run, failed),
         )
         self.stopper = Stopper(executor, self.runner.abandon)

@@ -7,19 +7,23 @@ from contextlib import AbstractContextManager
 from typing import Any
 
 from pytask.exceptions import ConfigurationError, UnknownTask
+from pytask.policy import Policy
 from pytask.task import Task
+
+_NO_POLICY = Policy()
 
 
 class TaskType:
     """A registered class, with what has to be known of it at each run looked up once."""
 
-    __slots__ = ("defines_stop", "provide_context", "task_class")
+    __slots__ = ("defines_stop", "policy", "provide_context", "task_class")
 
     def __init__(self, task_class: type[Any]) -> None:
         self.task_class: Any = task_class
         self.provide_context: Callable[[], AbstractContextManager[Any]] | None = getattr(
             task_class, "provide_context", None
         )
+        self.policy = Policy.of_class(task_class)
         stop = getattr(task_class, "stop", None)
         self.defines_stop = stop is not None and stop is not Task.stop
 
@@ -35,20 +39,22 @@ class TaskRegistry:
 
         Args:
             task_class: The class.
-            name: What tasks call it; None: its ``NAME``.
+            name: What tasks call it; None: its ``NAME``, or the name of the class.
 
         Raises:
-            ConfigurationError: It has no usable ``NAME`` or ``start``, or another class has the
-                same name.
+            ConfigurationError: It is abstract, has no usable ``NAME`` or ``start``, an attribute of
+                its policy cannot be used, or another class has the same name.
         """
         if not isinstance(task_class, type):
             raise ConfigurationError(f"{task_class!r} is not a class; add the class itself")
-        name = getattr(task_class, "NAME", None) if name is None else name
-        if not isinstance(name, str) or not name:
+        if is_abstract(task_class):
             raise ConfigurationError(
-                f"{task_class.__qualname__} has no NAME; give it one, for example "
-                f'NAME = "myapp/{task_class.__name__.lower()}"'
+                f"{task_class.__qualname__} is a base class (ABSTRACT = True): add those derived"
             )
+        if name is None:
+            name = getattr(task_class, "NAME", "") or task_class.__name__
+        if not isinstance(name, str) or not name:
+            raise ConfigurationError(f"{task_class.__qualname__}: NAME={name!r}: a text is needed")
         if not callable(getattr(task_class, "start", None)):
             raise ConfigurationError(f"{task_class.__qualname__} has no start() method")
         known = self._types.get(name)
@@ -73,8 +79,18 @@ class TaskRegistry:
                 f"{', '.join(sorted(self._types)) or 'none at all'}"
             ) from None
 
+    def policy_of(self, name: str) -> Policy:
+        """Return the policy of the class of that name; a default one if there is none."""
+        known = self._types.get(name)
+        return known.policy if known is not None else _NO_POLICY
+
     def names(self) -> list[str]:
         return sorted(self._types)
+
+
+def is_abstract(task_class: type[Any]) -> bool:
+    """Whether a class says of itself, not through a base class, that it is none to run."""
+    return bool(vars(task_class).get("ABSTRACT", False))
 
 
 def _path(task_class: type[Any]) -> str:

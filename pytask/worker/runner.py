@@ -5,6 +5,7 @@ phase to ``DONE``; what comes later is ignored. What becomes of it follows from 
 
 * nothing was asked, or the task ended before a stop took effect: the outcome is stored,
 * ``STOP``: it is stored as STOPPED,
+* ``TIME_OUT``: it is stored as REVOKED,
 * ``REQUEUE``: the task goes back to its queue,
 * ``RELOAD``: it starts again under the same token, with the data its record has now,
 * ``LOST``: nothing is written, because the task belongs to somebody else by now.
@@ -36,12 +37,14 @@ from pytask.worker.runs import (
     RELOADING,
     REQUEUE,
     STOP,
+    TIME_OUT,
     Run,
     RunTable,
 )
 
 logger = logging.getLogger(__name__)
 
+_TIMED_OUT = to_json("timed out: it ran longer than its timeout allows, and was stopped")
 _ABANDONED = to_json("stopped, but its code did not obey and was left behind")
 
 
@@ -121,7 +124,7 @@ class Runner:
 
         Args:
             run: The run; one that has ended is left alone.
-            intent: ``RELOAD``, ``REQUEUE``, ``STOP`` or ``LOST``.
+            intent: ``RELOAD``, ``REQUEUE``, ``TIME_OUT``, ``STOP`` or ``LOST``.
             patience: Seconds for each step of the stop; None: ``stop_timeout``.
         """
         if run.phase == DONE:
@@ -165,8 +168,15 @@ class Runner:
                 run.stopping = True
                 self._settle(run, State.STOPPED, NULL)
 
-    def conclude(self, run: Run, state: State, output: bytes) -> None:
-        """Decide what becomes of a run whose code has ended."""
+    def conclude(self, run: Run, state: State, output: bytes, delay: float = 0.0) -> None:
+        """Decide what becomes of a run whose code has ended.
+
+        Args:
+            run: The run.
+            state: How it ended.
+            output: What it left, JSON.
+            delay: Seconds until it is tried again, with ``State.RETRY``.
+        """
         if run.phase == DONE:
             return  # abandoned before
         run.instance = run.greenlet = run.stop_greenlet = None
@@ -174,7 +184,7 @@ class Runner:
             run.phase = RELOADING
             gevent.spawn(self._reload, run)
         else:
-            self._settle(run, state, output)
+            self._settle(run, state, output, delay)
 
     def abandon(self, run: Run) -> None:
         """Decide what becomes of a run whose code does not end."""
@@ -188,17 +198,20 @@ class Runner:
         if run.is_local:
             self._on_local_lost(run)
 
-    def _settle(self, run: Run, state: State, output: bytes) -> None:
+    def _settle(self, run: Run, state: State, output: bytes, delay: float = 0.0) -> None:
         if run.phase == DONE:
             return
         run.phase = DONE
+        if run.stopping and run.intent == TIME_OUT:
+            state, output = State.REVOKED, _TIMED_OUT
         if run.intent == LOST:
             self._table.remove((run,))
             self.returned(run)
         elif run.stopping and run.intent == REQUEUE:
             self._finishers[run.partition].add_return(run)
         else:
-            self._finishers[run.partition].add(run, Outcome(run.task_id, run.token, state, output))
+            outcome = Outcome(run.task_id, run.token, state, output, delay)
+            self._finishers[run.partition].add(run, outcome)
 
     def _start_after(self, before: Run, run: Run) -> None:
         self.request(before, LOST, self._settings.stop_timeout / 5)
@@ -207,7 +220,9 @@ class Runner:
         self._executor.start(run)
 
     def _reload(self, run: Run) -> None:
-        claimed = Claimed(run.task_id, run.token, run.task, b"", run.attempt, True, run.is_local)
+        claimed = Claimed(
+            run.task_id, run.token, run.task, b"", run.attempt, run.policy, run.is_local
+        )
         while run.intent == RELOAD:
             # A request that comes while we read may be about data we did not see: read again.
             run.intent = KEEP
@@ -233,7 +248,7 @@ class Runner:
         return None
 
     def _run_again(self, run: Run, fresh: Claimed) -> None:
-        run.task, run.data = fresh.task, fresh.data
+        run.task, run.data, run.policy = fresh.task, fresh.data, fresh.policy
         run.stopping = False
         run.step = 0
         run.phase = NEW

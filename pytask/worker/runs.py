@@ -36,10 +36,12 @@ KEEP = 0
 RELOAD = 1
 #: it stops and its task goes back to the queue;
 REQUEUE = 2
+#: it stops and its task ends, because it has lasted too long;
+TIME_OUT = 3
 #: it stops, as a person asked;
-STOP = 3
+STOP = 4
 #: it stops and writes nothing, because it does not own its task any more.
-LOST = 4
+LOST = 5
 
 
 class Run:
@@ -56,6 +58,7 @@ class Run:
         "is_local",
         "partition",
         "phase",
+        "policy",
         "reload_id",
         "step",
         "stop_greenlet",
@@ -68,7 +71,15 @@ class Run:
     def __init__(
         self, claimed: Claimed, partition: int, claimed_at: float, environment: TaskEnvironment
     ) -> None:
-        self.task_id, self.token, self.task, self.data, self.attempt, _, self.is_local = claimed
+        (
+            self.task_id,
+            self.token,
+            self.task,
+            self.data,
+            self.attempt,
+            self.policy,
+            self.is_local,
+        ) = claimed
         self.partition = partition
         #: When the claim was sent, monotonic: no later than the beginning of the lease.
         self.claimed_at = claimed_at

@@ -171,7 +171,7 @@ class Partition:
             return Code.WRONG_STATE
         if state in WAITING or state == "RUNNING":
             return Code.EXISTS
-        for name in ("output", "reaps", "control", "expires", "end_claim"):
+        for name in ("output", "reaps", "retries", "control", "expires", "end_claim"):
             record.pop(name, None)
         record.update(state="WAIT", eid=request, last_update=NOW)
         self.tasks.discard(task_id)
@@ -309,6 +309,7 @@ class Partition:
         self._release(task_id)
         record.update(state=state, output=output, done=(token, "end"))
         if state == "RETRY":
+            record["retries"] = record.get("retries", 0) + 1
             self.delayed[task_id] = Stamp(delay)
             self.tasks.discard(task_id)
         elif state == "STOPPED":

@@ -166,7 +166,7 @@ def _memo(text: str) -> Memo:
 
 def _record(pairs: dict[str, str]) -> dict[str, Any]:
     record: dict[str, Any] = {k: v for k, v in pairs.items() if k not in _UNMODELLED}
-    for name in ("attempts", "reaps"):
+    for name in ("attempts", "reaps", "retries"):
         if name in record:
             record[name] = int(record[name])
     for name in ("last_update", "expires"):

@@ -18,7 +18,7 @@ def test_a_claim_makes_the_worker_the_owner(lab):
     reply = lab.claim(worker="w1", request="00ff00ff00ff00ff")
 
     [run] = reply.claimed
-    assert run == (task_id, "1-00ff00ff00ff00ff001", "lab/task", b'{"n":1}', 1, True, False)
+    assert run == (task_id, "1-00ff00ff00ff00ff001", "lab/task", b'{"n":1}', 1, b"", False)
     assert (reply.rejected, reply.more, reply.set_aside) == ([], False, 0)
     record = lab.record(task_id)
     assert (record["state"], record["run"], record["worker"]) == ("RUNNING", run.token, "w1")
@@ -143,12 +143,13 @@ def test_a_repeat_leaves_out_what_was_taken_away_meanwhile(lab):
 
 def test_a_repeat_keeps_odd_ids_and_flags(lab):
     ids = [lab.id(odd) for odd in ('quo"te\\', "uml\u00e4ut", "\udcff\udcfe", "\x7f")]
-    lab.enqueue(*ids, cleanup=False)
+    lab.enqueue(*ids, policy=b'{"timeout":5}')
     local = lab.put(lab.id(), task="x", local="true")
     lab.push(local)
     first = lab.claim(request="r1").claimed
     assert [run.task_id for run in first] == [*ids, local]
-    assert (first[-1].local, first[0].cleanup) == (False, False)
+    assert (first[-1].local, first[-1].policy) == (False, b"")
+    assert first[0].policy == b'0 {"timeout":5}'
     assert "local" not in lab.record(local)  # any worker may have it now
     assert lab.claim(request="r1").claimed == first
 

@@ -15,7 +15,7 @@ def test_a_record_and_a_push_are_a_complete_task(lab):
     [run] = lab.claim().claimed
 
     assert (run.task_id, run.task, run.data) == (task_id, "by/hand", b'{"n":1}')
-    assert (run.attempts, run.cleanup, run.local) == (1, True, False)
+    assert (run.attempts, run.policy, run.local) == (1, b"", False)
     assert lab.finish(run) is Code.OK
     assert lab.end_queue() == [task_id]
 

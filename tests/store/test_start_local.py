@@ -15,7 +15,7 @@ def test_a_local_task_runs_at_once_and_passes_no_queue(lab):
 
     run = start(lab, task_id)
 
-    assert run == (task_id, "1-local", "lab/task", b'{"n":1}', 1, True, True)
+    assert run == (task_id, "1-local", "lab/task", b'{"n":1}', 1, b"", True)
     record = lab.record(task_id)
     assert record["created"] == record["started"] == record.pop("last_update")
     assert (record["state"], record["local"], record["worker"]) == ("RUNNING", "true", "w")

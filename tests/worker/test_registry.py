@@ -6,6 +6,7 @@ import pytest
 
 from pytask import ConfigurationError, Task
 from pytask.exceptions import UnknownTask
+from pytask.policy import Policy
 from pytask.worker.registry import TaskRegistry
 
 
@@ -31,13 +32,40 @@ def test_a_class_can_be_registered_under_another_name() -> None:
     assert registry.names() == ["better"]
 
 
+def test_a_class_without_a_name_is_called_as_it_is() -> None:
+    registry = TaskRegistry()
+    registry.add(type("NoName", (), {"start": lambda self: None}))
+    registry.add(type("Unnamed", (Task,), {}))
+    assert registry.names() == ["NoName", "Unnamed"]
+
+
+def test_what_derives_from_a_base_class_is_none() -> None:
+    registry = TaskRegistry()
+    base = type("Base", (Task,), {"ABSTRACT": True})
+    with pytest.raises(ConfigurationError, match="Base is a base class"):
+        registry.add(base)
+    registry.add(type("Real", (base,), {}))
+    assert registry.names() == ["Real"]
+
+
+def test_the_policy_of_a_class_is_known_and_an_unknown_one_has_none() -> None:
+    registry = TaskRegistry()
+    registry.add(type("Mail", (Task,), {"QUEUE": "mail", "MAX_RETRIES": 3}))
+    assert registry.policy_of("Mail") == Policy(queue="mail", max_retries=3)
+    assert registry.policy_of("Other") == Policy()
+
+
 @pytest.mark.parametrize(
     ("wrong", "complaint"),
     [
         (Good(), "is not a class"),
-        (Task, "has no NAME"),
-        (type("NoName", (), {"start": lambda self: None}), "has no NAME"),
-        (type("OddName", (), {"NAME": 5, "start": lambda self: None}), "has no NAME"),
+        (Task, "Task is a base class"),
+        (type("OddName", (), {"NAME": 5, "start": lambda self: None}), "NAME=5: a text is needed"),
+        (type("Fails", (Task,), {"MAX_RETRIES": -1}), "class Fails: max_retries=-1"),
+        (type("Fails", (Task,), {"TIMEOUT": "soon"}), "class Fails: timeout='soon'"),
+        (type("Fails", (Task,), {"QUEUE": "a b"}), "class Fails: .*'a b'"),
+        (type("Fails", (Task,), {"RETRY_ON": (5,)}), "class Fails: retry_on=.5,.: exception"),
+        (type("Fails", (Task,), {"RETRY_DELAY": "1 s"}), "class Fails: retry_delay='1 s'"),
         (type("NoStart", (), {"NAME": "x"}), "has no start"),
         (AlsoGood, "two task classes are named 'good'"),
     ],

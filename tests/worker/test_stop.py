@@ -9,6 +9,7 @@ import pytest
 from gevent.event import Event
 
 from pytask import LeaseLost, Task
+from pytask.worker.runs import STOP
 from tests.support.waiting import wait_until
 from tests.worker.conftest import LiveWorker, Serve
 
@@ -263,7 +264,7 @@ def test_a_stop_before_the_first_line_counts(serve: Serve) -> None:
             for run in parts.table.snapshot():
                 if run.instance is not self:
                     happened.append(f"phase {run.phase}")
-                    parts.runner.request(run, 3)
+                    parts.runner.request(run, STOP)
 
     apps: list[Any] = []
     ids: list[str] = []
