@@ -145,9 +145,6 @@ class Task:
         The argument becomes the output of the task; several arguments become a list.
         """
 
-    #: See :class:`pytask.Retry`.
-    Retry = Retry
-
     id = _OfRun("task_id", "The ID of this task.")
     token = _OfRun(
         "token", "The token of this run: a new one at each claim, to fence effects elsewhere."
