@@ -12,6 +12,7 @@ from gevent import Greenlet, getcurrent
 from gevent.event import Event
 from greenlet import GreenletExit
 
+from pytask.concurrency.interrupt import end_here
 from pytask.exceptions import RedisError, RedisUnavailable
 
 logger = logging.getLogger(__name__)
@@ -70,6 +71,12 @@ class Service:
         self._stopping = True
         if self._greenlet is not None:
             self._greenlet.kill(block=False)
+
+    def end_here(self) -> None:
+        """End the service before anything else happens, see :func:`end_here`."""
+        self._stopping = True
+        if self._greenlet is not None:
+            end_here(self._greenlet)
 
     @property
     def is_running(self) -> bool:
