@@ -175,7 +175,7 @@ def test_a_forked_child_does_nothing_for_its_parent(launch: Launch, helpers: Any
 def test_what_was_about_to_go_on_when_a_task_forked_does_not_go_on_in_the_child(
     address: Any, namespace: Any, worker_process: Any
 ) -> None:
-    """All of them are due in one turn of the hub, behind the one that forks."""
+    """All are due in one turn of the hub, behind the one that forks; one refuses to end."""
     script = """
         from gevent import monkey
         monkey.patch_all()
@@ -205,6 +205,16 @@ def test_what_was_about_to_go_on_when_a_task_forked_does_not_go_on_in_the_child(
                     os._exit(0)
                 tell("forked", child=child)
 
+        class Deaf(Task):
+            NAME = "deaf"
+
+            def start(self):
+                while True:
+                    try:
+                        time.sleep(60)
+                    except BaseException:
+                        pass
+
         class Hog(Task):
             NAME = "hog"
 
@@ -214,8 +224,8 @@ def test_what_was_about_to_go_on_when_a_task_forked_does_not_go_on_in_the_child(
                     pass
 
         app = PyTask(json.loads(sys.argv[1]), **json.loads(sys.argv[2]))
-        app.add_tasks(Sleeps, Forks, Hog)
-        for name in ["hog", "forks"] + ["sleeps"] * 20:
+        app.add_tasks(Deaf, Sleeps, Forks, Hog)
+        for name in ["hog", "deaf", "forks"] + ["sleeps"] * 20:
             app.start_local_task(name)
         app.run()
     """
