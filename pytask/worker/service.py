@@ -27,9 +27,10 @@ class Service:
 
     #: Names the greenlet and the log lines.
     name = "service"
-    #: Bounds of the pause after a failed round, in seconds; it doubles with each failure.
+    #: Bounds of the pause after a failed round, in seconds; it doubles with each failure. The upper
+    #: one is how long a Redis that is back may stay without work.
     min_delay = 0.05
-    max_delay = 1.0
+    max_delay = 0.5
 
     def __init__(self) -> None:
         self._greenlet: Greenlet[[], None] | None = None
