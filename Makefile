@@ -7,9 +7,11 @@ SHELL := /bin/bash
 PYTHON ?= $(shell command -v python3.11 || command -v python3)
 # Processes the tests are spread over. They mostly wait: more than there are cores.
 JOBS ?= 4
-# Tests of what happens when things break: real faults, which take their time.
+# Tests of what happens when things break: real faults, which take their time. With CI set there is
+# more of it: 20 kills at each crash point, 500 random histories per topology.
 RELIABILITY := tests/faults tests/crashpoints tests/statemachine tests/chaos
 MINUTES ?= 10
+CHAOS_SECONDS ?= 90
 SEED ?=
 # More options for pytest, such as ARGS='-k cluster'.
 ARGS ?=
@@ -34,7 +36,12 @@ test: $(DEV) $(RPC) ## Run the tests, here and with redis-py-cluster, and check 
 
 .PHONY: test-reliability
 test-reliability: $(DEV) ## Kill, cut off, freeze and fill up what pytask depends on; count what is lost.
-	.venv/bin/python -m tests.support.run -n $(JOBS) -- $(RELIABILITY) $(ARGS)
+	.venv/bin/python -m tests.support.run -n $(JOBS) --limit 2400 -- $(RELIABILITY) $(ARGS)
+
+.PHONY: test-chaos
+test-chaos: $(DEV) ## Random faults for CHAOS_SECONDS=90, on one server and on a cluster side by side.
+	CHAOS_SECONDS=$(CHAOS_SECONDS) $(if $(SEED),CHAOS_SEED=$(SEED)) .venv/bin/python -m tests.support.run \
+		-n 1 --limit 1200 -- -m chaos -k 'not mutant' tests/chaos/test_chaos.py $(ARGS)
 
 .PHONY: chaos
 chaos: $(DEV) ## Random faults for MINUTES=10 on one server, then on a cluster; SEED=n replays a run.

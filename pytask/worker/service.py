@@ -12,6 +12,7 @@ from gevent import Greenlet, getcurrent
 from gevent.event import Event
 from greenlet import GreenletExit
 
+from pytask.concurrency.interrupt import end_here
 from pytask.exceptions import RedisError, RedisUnavailable
 
 logger = logging.getLogger(__name__)
@@ -26,9 +27,10 @@ class Service:
 
     #: Names the greenlet and the log lines.
     name = "service"
-    #: Bounds of the pause after a failed round, in seconds; it doubles with each failure.
+    #: Bounds of the pause after a failed round, in seconds; it doubles with each failure. The upper
+    #: one is how long a Redis that is back may stay without work.
     min_delay = 0.05
-    max_delay = 1.0
+    max_delay = 0.5
 
     def __init__(self) -> None:
         self._greenlet: Greenlet[[], None] | None = None
@@ -70,6 +72,12 @@ class Service:
         self._stopping = True
         if self._greenlet is not None:
             self._greenlet.kill(block=False)
+
+    def end_here(self) -> None:
+        """End the service before anything else happens, see :func:`end_here`."""
+        self._stopping = True
+        if self._greenlet is not None:
+            end_here(self._greenlet)
 
     @property
     def is_running(self) -> bool:

@@ -32,6 +32,7 @@ from typing import Any
 import gevent
 from gevent.event import Event
 
+from pytask.concurrency.interrupt import end_here
 from pytask.connection.retry import Patience, retrying
 from pytask.exceptions import RedisError, RedisUnavailable
 from pytask.scripts import load_all
@@ -120,14 +121,17 @@ class Supervisor:
         The child inherits every greenlet. If it lets the hub run, they must neither read from the
         sockets of the parent, nor beat, claim or finish in its name, nor run its tasks once more.
         """
-        for service in self.parts.services():
-            service.kill()
+        # What is ended below may let the hub run, which is to leave the parent's events alone.
+        gevent.reinit()
         self.parts.local_tasks.stop()
-        forking = gevent.getcurrent()
-        for run in self.parts.table.snapshot():
+        runs = self.parts.table.snapshot()
+        for run in runs:
             run.phase = DONE
-            if run.greenlet is not None and run.greenlet is not forking:
-                gevent.kill(run.greenlet)
+        for service in self.parts.services():
+            service.end_here()
+        for run in runs:
+            if run.greenlet is not None:
+                end_here(run.greenlet)
 
     # Start
 

@@ -172,6 +172,72 @@ def test_a_forked_child_does_nothing_for_its_parent(launch: Launch, helpers: Any
     assert worker.stop() == 0
 
 
+def test_what_was_about_to_go_on_when_a_task_forked_does_not_go_on_in_the_child(
+    address: Any, namespace: Any, worker_process: Any
+) -> None:
+    """All are due in one turn of the hub, behind the one that forks; one refuses to end."""
+    script = """
+        from gevent import monkey
+        monkey.patch_all()
+        import json, os, sys, time
+
+        from pytask import PyTask, Task
+        from tests.support.tell import tell
+
+        due = time.monotonic() + 1.0
+
+        class Sleeps(Task):
+            NAME = "sleeps"
+
+            def start(self):
+                time.sleep(due + 0.1 - time.monotonic())
+                tell("woke", id=self.id, pid=os.getpid())
+
+        class Forks(Task):
+            NAME = "forks"
+
+            def start(self):
+                time.sleep(due - time.monotonic())
+                child = os.fork()
+                if child == 0:
+                    time.sleep(0.5)
+                    tell("child", pid=os.getpid())
+                    os._exit(0)
+                tell("forked", child=child)
+
+        class Deaf(Task):
+            NAME = "deaf"
+
+            def start(self):
+                while True:
+                    try:
+                        time.sleep(60)
+                    except BaseException:
+                        pass
+
+        class Hog(Task):
+            NAME = "hog"
+
+            def start(self):
+                time.sleep(due - 0.2 - time.monotonic())
+                while time.monotonic() < due + 0.2:
+                    pass
+
+        app = PyTask(json.loads(sys.argv[1]), **json.loads(sys.argv[2]))
+        app.add_tasks(Deaf, Sleeps, Forks, Hog)
+        for name in ["hog", "deaf", "forks"] + ["sleeps"] * 20:
+            app.start_local_task(name)
+        app.run()
+    """
+    worker = worker_process(script, [json.dumps(address), namespace.options])
+    child = worker.wait_for_event("forked")["child"]
+    worker.wait_for_event("child", pid=child)
+    worker.wait_for_event("woke", count=20)
+    woke = [one["pid"] for one in worker.events if one["event"] == "woke"]
+    assert set(woke) == {worker.pid}
+    assert worker.stop() == 0
+
+
 def test_a_forked_child_dies_by_a_signal_as_any_process(launch: Launch, helpers: Any) -> None:
     worker = launch(**FAST)
     (task_id,) = helpers.start_tasks([("forks", {"lasts": 600})])

@@ -29,6 +29,7 @@ class Stage:
         workers: How many.
         topology: Where.
         audited: Whether the scripts record what they write, which makes them slower.
+        appendfsync: Of the servers.
     """
 
     def __init__(
@@ -38,6 +39,7 @@ class Stage:
         topology: str = "single",
         *,
         audited: bool = True,
+        appendfsync: str = "everysec",
     ) -> None:
         if audited:
             audit.install()
@@ -48,7 +50,7 @@ class Stage:
         self.events_in = self.directory / "history"
         self.events_in.mkdir()
         self.record = history.Recorder(self.events_in, "stage")
-        self.target: Target = TARGETS[topology]("redis")
+        self.target: Target = TARGETS[topology]("redis", appendfsync)
         self.admin = Admin(self.target, settings, self.record)
         self.config = self.directory / "config.json"
         place = {"address": self.target.direct, "routes": []}

@@ -27,6 +27,10 @@ def test_slope_is_the_growth_per_step():
     assert slope([1.0, 3.0, 5.0, 7.0]) == 2
 
 
+def test_slope_is_not_misled_by_one_step():
+    assert slope([5.0, 5.0, 5.0, 5.0, 9.0]) == 0
+
+
 def test_between_pairs_the_transitions_of_each_task():
     audit = [
         {"i": "a", "s": "stop", "at": 1.0},

@@ -94,7 +94,7 @@ class Shell:
     server: Any
     variables: dict[str, str] = field(default_factory=dict)
 
-    def __call__(self, *words: str, timeout: float = 20.0, **variables: str) -> Result:
+    def __call__(self, *words: str, timeout: float = 60.0, **variables: str) -> Result:
         """Run ``pytask`` and wait for its end."""
         done = subprocess.run(
             [sys.executable, "-m", "pytask", *words],
@@ -170,7 +170,7 @@ def busy_shell(valkey_server: Any, directory: Path) -> Iterator[Shell]:
     shell = Shell(directory, names, valkey_server, variables_of(names, valkey_server.url))
     worker = shell.spawn("worker", "-A", "jobs", "--stop-timeout", "1")
     try:
-        worker.wait_for_line("takes tasks from", 30)
+        worker.wait_for_line("takes tasks from")
         yield shell
     finally:
         worker.close()

@@ -16,7 +16,7 @@ def listen(shell, spawn, wait_until):
         listener = spawn("events", *words)
         channel = shell.names.task_prefix + target
         probe = '{"event": "probe"}'
-        wait_until(lambda: shell.raw.publish(channel, probe) or not listener.running, 15)
+        wait_until(lambda: shell.raw.publish(channel, probe) or not listener.running)
         listener.wait_for_line("probe")
         return listener
 
@@ -96,11 +96,11 @@ def test_following_goes_on_after_the_server_was_away(shell, spawn, disposable_se
     server = disposable_server()
     listener = spawn("events", "-f", PYTASK_REDIS=server.url)
     channel = shell.names.task_prefix + "a"
-    wait_until(lambda: server.client().publish(channel, '{"event": "before"}'), 15)
+    wait_until(lambda: server.client().publish(channel, '{"event": "before"}'))
 
     server.restart(kill=True)
 
-    wait_until(lambda: server.client().publish(channel, '{"event": "after"}'), 15)
+    wait_until(lambda: server.client().publish(channel, '{"event": "after"}'))
     listener.wait_for_line("a  after")
 
 
@@ -112,7 +112,7 @@ def test_an_end_that_nobody_heard_is_read_from_the_record(
     client = server.client()
     client.hset(record, mapping={"task": "job", "state": "RUNNING"})
     listener = spawn("events", "one", "--json", PYTASK_REDIS=server.url)
-    wait_until(lambda: client.publish(record, '{"event": "probe"}'), 15)
+    wait_until(lambda: client.publish(record, '{"event": "probe"}'))
 
     client.hset(record, mapping={"state": "SUCCESS", "output": "7"})
     client.execute_command("CLIENT", "KILL", "TYPE", "pubsub")

@@ -11,11 +11,7 @@ from pytask.cli.processes import Processes, _outlive_nobody
 
 def pids(shell):
     """Return the process IDs of the living workers, from the registry."""
-    worker_set = f"{shell.names.task_set}:workers"
-    now = float(shell.raw.time()[0])
-    workers = [
-        one for one, at in shell.raw.zrange(worker_set, 0, -1, withscores=True) if at > now - 4
-    ]
+    workers = shell.raw.zrange(f"{shell.names.task_set}:workers", 0, -1)
     found = {int(shell.raw.hget(f"{shell.names.task_set}:worker:{one}", "pid")) for one in workers}
     return {pid for pid in found if is_alive(pid)}
 
@@ -31,8 +27,8 @@ def is_alive(pid):
 @pytest.fixture
 def pair(shell, spawn, wait_until):
     """A supervisor with two workers."""
-    supervisor = spawn("worker", "-A", "jobs", "--processes", "2", "--stop-timeout", "1")
-    wait_until(lambda: len(pids(shell)) == 2, 20, lambda: supervisor.output)
+    supervisor = spawn("worker", "-A", "jobs", "--processes", "2", "--stop-timeout", "10")
+    wait_until(lambda: len(pids(shell)) == 2, message=lambda: supervisor.output)
     return supervisor
 
 
@@ -42,7 +38,7 @@ def test_a_crashed_process_is_started_again_and_sigterm_ends_all(shell, pair, wa
     os.kill(min(before), signal.SIGKILL)
 
     pair.wait_for_line(r"ended with signal SIGKILL; it is started again in 0.5 s")
-    wait_until(lambda: len(pids(shell) - {min(before)}) == 2, 20)
+    wait_until(lambda: len(pids(shell) - {min(before)}) == 2)
     last = pids(shell)
 
     assert pair.stop() == 0
@@ -67,7 +63,7 @@ def test_sigint_and_a_second_signal_reach_the_workers(shell, spawn, wait_until):
 
 def test_sigusr1_shows_the_stacks_of_all_workers(pair, wait_until):
     pair.signal(signal.SIGUSR1)
-    wait_until(lambda: pair.output.count("* Threads") == 2, 10, lambda: pair.output)
+    wait_until(lambda: pair.output.count("* Threads") == 2, message=lambda: pair.output)
     assert pair.running
 
 
@@ -78,7 +74,7 @@ def test_no_worker_outlives_a_killed_supervisor(shell, pair, wait_until):
 
     pair.kill()
 
-    wait_until(lambda: not any(map(is_alive, workers)), 10)
+    wait_until(lambda: not any(map(is_alive, workers)))
     assert shell.state("long") == "WAIT"
 
 
@@ -103,7 +99,7 @@ def test_workers_that_cannot_work_are_not_started_again(shell):
 
 def test_all_processes_share_one_embedded_server(spawn, wait_until):
     pair = spawn("worker", "-A", "jobs", "--redis", "local://", "--processes", "2")
-    wait_until(lambda: pair.output.count("takes tasks from") == 2, 20, lambda: pair.output)
+    wait_until(lambda: pair.output.count("takes tasks from") == 2, message=lambda: pair.output)
     words = [line.split(" at ")[1] for line in pair.output.splitlines() if "takes tasks" in line]
     assert len(set(words)) == 1
     assert pair.stop() == 0

@@ -17,9 +17,9 @@ def local_tasks(shell):
 
 def test_a_worker_runs_tasks_with_monitor_and_cleanup_and_ends_well(shell, spawn, wait_until):
     worker = spawn("worker", "-A", "jobs:app")
-    wait_until(lambda: local_tasks(shell) == ["pytask/cleanup", "pytask/monitor"], 15)
+    wait_until(lambda: local_tasks(shell) == ["pytask/cleanup", "pytask/monitor"])
 
-    assert shell("start", "jobs/add", "a:=1", "--wait", "10").code == 0
+    assert shell("start", "jobs/add", "a:=1", "--wait", "30").code == 0
     assert worker.stop() == 0
     assert local_tasks(shell) == []
 
@@ -43,7 +43,7 @@ def test_an_app_with_a_monitor_and_cleanup_of_its_own_keeps_them(shell, spawn, w
     worker = spawn("worker", "-A", "own", "--log-level", "warning")
 
     worker.wait_for_event("resting")
-    wait_until(lambda: local_tasks(shell) == ["jobs/rest", "pytask/monitor"], 5)
+    wait_until(lambda: local_tasks(shell) == ["jobs/rest", "pytask/monitor"])
     assert "INFO" not in worker.output
 
 
@@ -61,7 +61,7 @@ def test_settings_of_the_command_line_win_over_variables_and_these_over_the_app(
     spawn("worker", "-A", "jobs", *words, PYTASK_CONCURRENCY="9", PYTASK_DRAIN_TIMEOUT="3")
 
     workers = f"{shell.names.task_set}:workers"
-    (worker_id,) = wait_until(lambda: shell.raw.zrange(workers, 0, -1), 15)
+    (worker_id,) = wait_until(lambda: shell.raw.zrange(workers, 0, -1))
     details = shell.raw.hgetall(f"{shell.names.task_set}:worker:{worker_id}")
     assert (details["concurrency"], details["queues"]) == ("7", "mail,default")
     shell.enqueue("m", task="jobs/add", queue="mail", data={"a": 1}, cleanup=False)

@@ -13,7 +13,7 @@ from pytask.connection import Link, Patience, connect, retrying
 from pytask.connection.slots import first_key, slot_of
 from pytask.exceptions import RedisRejected, RedisUnavailable
 from tests.support.cluster import Cluster
-from tests.support.waiting import wait_until
+from tests.support.waiting import PATIENCE, wait_until
 
 SCRIPT = "redis.call('INCR', KEYS[1]) return redis.call('INCR', KEYS[2])"
 SHA = hashlib.sha1(SCRIPT.encode()).hexdigest()
@@ -28,7 +28,7 @@ def cluster(redis_cluster: Cluster) -> Iterator[Cluster]:
 
 @pytest.fixture
 def link(cluster: Cluster) -> Iterator[Link]:
-    link = connect(cluster.addresses).link(timeout=2.0)
+    link = connect(cluster.addresses).link(timeout=10.0)
     yield link
     link.close()
 
@@ -90,10 +90,10 @@ def test_a_message_reaches_subscribers_of_any_node(link: Link) -> None:
     feeds = [link.pubsub() for _ in range(3)]
     for feed in feeds:
         feed.send("SUBSCRIBE", "channel")
-        assert feed.read(2.0) == [b"subscribe", b"channel", 1]
+        assert feed.read(PATIENCE) == [b"subscribe", b"channel", 1]
     link.execute("PUBLISH", "channel", "hello")
     for feed in feeds:
-        assert feed.read(2.0) == [b"message", b"channel", b"hello"]
+        assert feed.read(PATIENCE) == [b"message", b"channel", b"hello"]
         feed.close()
 
 
@@ -122,9 +122,10 @@ def test_many_callers_of_a_silent_cluster_fail_together(cluster: Cluster, proxy:
     link = connect([one.address for one in between.values()]).link(timeout=0.3)
     started_at = time.monotonic()
     callers = [gevent.spawn(link.execute, "GET", "key") for _ in range(50)]
-    gevent.joinall(callers, timeout=10)
+    gevent.joinall(callers, timeout=60)
     assert all(isinstance(caller.exception, RedisUnavailable) for caller in callers)
-    assert time.monotonic() - started_at < 3.0
+    # One after the other would take 50 times the timeout.
+    assert time.monotonic() - started_at < 12.0
 
 
 def test_a_lost_reply_is_not_sent_again(cluster: Cluster, proxy: Any) -> None:
@@ -133,7 +134,7 @@ def test_a_lost_reply_is_not_sent_again(cluster: Cluster, proxy: Any) -> None:
     link = connect(
         [one.address for one in between.values()],
         address_remap=lambda address: between[address].address,
-    ).link(timeout=2.0)
+    ).link(timeout=10.0)
     link.execute("SET", "list", "")
     link.execute("DEL", "list")
     for one in between.values():
@@ -146,7 +147,7 @@ def test_a_lost_reply_is_not_sent_again(cluster: Cluster, proxy: Any) -> None:
 
 
 def test_a_half_moved_slot_is_served_and_split_keys_mean_later(cluster: Cluster) -> None:
-    link = connect(cluster.addresses).link(timeout=2.0)
+    link = connect(cluster.addresses).link(timeout=10.0)
     slot = slot_of("{moving}")
     owner = cluster.owner_of(slot)
     target = next(master for master in cluster.masters() if master is not owner)
@@ -168,14 +169,14 @@ def test_a_half_moved_slot_is_served_and_split_keys_mean_later(cluster: Cluster)
 
 
 def test_a_failover_by_hand_loses_no_call(cluster: Cluster) -> None:
-    link = connect(cluster.addresses).link(timeout=2.0)
+    link = connect(cluster.addresses).link(timeout=10.0)
     link.execute("SET", "key", 0)
     replica = cluster.replicas_of(cluster.owner_of("key"))[0]
     mover = gevent.spawn(cluster.failover, replica)
     count = 0
     while not mover.ready() or count < 50:
         count += 1
-        assert retrying(partial(link.execute, "SET", "key", count), Patience(10.0)) == b"OK"
+        assert retrying(partial(link.execute, "SET", "key", count), Patience(60.0)) == b"OK"
     mover.get()
     assert link.execute("GET", "key") == b"%d" % count
     assert cluster.owner_of("key") is replica
@@ -194,16 +195,17 @@ def test_a_killed_master_is_replaced_and_its_subscription_moves(disposable_clust
     victim.kill()
     killed_at = time.monotonic()
     assert subscription.get(0) is None
-    wait_until(lambda: subscription.get(0.05) or subscription.ready, 5, "moved")
-    assert time.monotonic() - killed_at < 2.0
+    wait_until(lambda: subscription.get(0.05) or subscription.ready, message="moved")
+    # It does not wait for the failover.
+    assert time.monotonic() - killed_at < 10.0
     assert subscription.generation == generation + 1
     assert port_of(subscription) != victim.port
     # The other shards work on meanwhile.
     others = [master for master in cluster.alive() if master is not victim]
     assert others
-    assert retrying(partial(link.execute, "SET", "key", 1), Patience(15.0)) == b"OK"
-    assert retrying(partial(link.execute, "PUBLISH", "hint", "x"), Patience(5.0)) >= 0
-    assert subscription.get(2.0).data == b"x"
+    assert retrying(partial(link.execute, "SET", "key", 1), Patience(60.0)) == b"OK"
+    assert retrying(partial(link.execute, "PUBLISH", "hint", "x"), Patience(60.0)) >= 0
+    assert subscription.get(PATIENCE).data == b"x"
     subscription.close()
     connector.close()
 
@@ -212,7 +214,7 @@ def listening_on(connector: Any, port: int, make: Any) -> Any:
     """Return a subscription that happens to be connected to the node at ``port``."""
     for _ in range(100):
         subscription = make(connector.link(connect_timeout=0.5), channels=["hint"])
-        assert subscription.wait_ready(5.0)
+        assert subscription.wait_ready(PATIENCE)
         if port_of(subscription) == port:
             return subscription
         subscription.close()

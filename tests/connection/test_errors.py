@@ -10,11 +10,12 @@ import pytest
 from pytask.connection import Link, Patience, connect, retrying
 from pytask.exceptions import RedisRefused, RedisRejected, RedisUnavailable, WrongKeyType
 from tests.support.servers import Server
+from tests.support.waiting import PATIENCE
 
 
 @pytest.fixture
 def link(valkey_server: Server) -> Iterator[Link]:
-    link = connect(valkey_server.url).link(timeout=2.0)
+    link = connect(valkey_server.url).link(timeout=10.0)
     yield link
     link.close()
     valkey_server.command("FLUSHALL")
@@ -73,11 +74,11 @@ def test_a_replica_and_a_lost_master_mean_later(disposable_server: Any) -> None:
 def test_a_waiting_move_is_called_off_when_its_server_is_demoted(disposable_server: Any) -> None:
     server = disposable_server("valkey")
     link = connect(server.url).link()
-    waiter = gevent.spawn(link.blocking, 10, "BLMOVE", "from", "to", "RIGHT", "LEFT", 10)
+    waiter = gevent.spawn(link.blocking, 60, "BLMOVE", "from", "to", "RIGHT", "LEFT", 60)
     while int(server.info("clients")["blocked_clients"]) == 0:
         gevent.sleep(0.01)
     server.command("REPLICAOF", "127.0.0.1", "1")
-    gevent.joinall([waiter], timeout=5)
+    gevent.joinall([waiter], timeout=PATIENCE)
     assert isinstance(waiter.exception, RedisUnavailable)
 
 
@@ -96,7 +97,7 @@ def test_a_long_script_means_later(disposable_server: Any) -> None:
     link.execute("PING")
     loop = gevent.spawn(link.execute, "EVAL", "while true do end", 0)
     errors: list[Exception] = []
-    deadline = time.monotonic() + 5
+    deadline = time.monotonic() + PATIENCE
     while not errors and time.monotonic() < deadline:
         try:
             link.execute("PING")
@@ -104,7 +105,7 @@ def test_a_long_script_means_later(disposable_server: Any) -> None:
             errors.append(error)
     assert "BUSY" in str(errors[0])
     link.execute("SCRIPT", "KILL")
-    gevent.joinall([loop], timeout=5)
+    gevent.joinall([loop], timeout=PATIENCE)
     assert isinstance(loop.exception, RedisUnavailable), "a killed script wrote nothing"
 
 
@@ -128,7 +129,7 @@ def test_a_server_that_loads_its_data_means_later(disposable_server: Any) -> Non
             seen.append(str(error))
             raise
 
-    assert retrying(load, Patience(20.0, cap=0.05)) == b"value:1"
+    assert retrying(load, Patience(60.0, cap=0.05)) == b"value:1"
     assert any("LOADING" in message for message in seen)
 
 

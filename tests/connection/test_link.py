@@ -16,6 +16,7 @@ from pytask.connection import Link, Patience, connect, retrying
 from pytask.connection.wire import MAX_CONNECTIONS
 from pytask.exceptions import RedisUnavailable
 from tests.support.servers import Server
+from tests.support.waiting import PATIENCE
 
 SCRIPT = "return redis.call('INCR', KEYS[1])"
 SHA = hashlib.sha1(SCRIPT.encode()).hexdigest()
@@ -29,7 +30,7 @@ def server(valkey_server: Server) -> Iterator[Server]:
 
 @pytest.fixture
 def link(server: Server) -> Iterator[Link]:
-    link = connect(server.url).link(timeout=2.0)
+    link = connect(server.url).link(timeout=10.0)
     yield link
     link.close()
 
@@ -49,7 +50,7 @@ def test_replies_come_as_the_server_sent_them(link: Link) -> None:
 
 def test_a_command_whose_reply_is_lost_is_not_sent_again(server: Server, proxy: Any) -> None:
     between = proxy(server)
-    link = connect(between.url).link(timeout=2.0)
+    link = connect(between.url).link(timeout=10.0)
     link.execute("PING")
     between.cut_on_reply(request=b"LPUSH", times=1)
     with pytest.raises(RedisUnavailable, match="LPUSH"):
@@ -60,7 +61,7 @@ def test_a_command_whose_reply_is_lost_is_not_sent_again(server: Server, proxy: 
 
 def test_a_script_whose_reply_is_lost_is_not_sent_again(server: Server, proxy: Any) -> None:
     between = proxy(server)
-    link = connect(between.url).link(timeout=2.0)
+    link = connect(between.url).link(timeout=10.0)
     between.cut_on_reply(request=b"EVAL", times=1)
     with pytest.raises(RedisUnavailable):
         link.evalsha(SHA, SCRIPT, ["count"], [])
@@ -75,7 +76,7 @@ def test_a_missing_reply_is_noticed_after_the_timeout(server: Server, proxy: Any
     started_at = time.monotonic()
     with pytest.raises(RedisUnavailable):
         link.execute("GET", "key")
-    assert 0.25 < time.monotonic() - started_at < 1.0
+    assert time.monotonic() - started_at > 0.25
     between.allow()
     assert link.execute("PING") == b"PONG"
 
@@ -95,19 +96,19 @@ def test_a_server_that_cannot_be_connected_is_unavailable(proxy: Any, server: Se
 def test_a_blocking_command_ends_in_time_and_empty(link: Link) -> None:
     started_at = time.monotonic()
     assert link.blocking(0.2, "BLMOVE", "none", "to", "RIGHT", "LEFT", 0.2) is None
-    assert 0.15 < time.monotonic() - started_at < 1.0
+    assert time.monotonic() - started_at > 0.15
 
 
 def test_a_blocking_command_may_outlast_the_timeout_of_other_commands(server: Server) -> None:
-    link = connect(server.url).link(timeout=0.2)
-    assert link.blocking(0.5, "BLMOVE", "none", "to", "RIGHT", "LEFT", 0.5) is None
+    link = connect(server.url).link(timeout=1.0)
+    assert link.blocking(2.0, "BLMOVE", "none", "to", "RIGHT", "LEFT", 2.0) is None
 
 
 def test_a_blocking_command_returns_what_arrives(link: Link) -> None:
-    waiter = gevent.spawn(link.blocking, 5, "BLMOVE", "from", "to", "RIGHT", "LEFT", 5)
+    waiter = gevent.spawn(link.blocking, 60, "BLMOVE", "from", "to", "RIGHT", "LEFT", 60)
     gevent.sleep(0)
     link.execute("LPUSH", "from", "id")
-    assert waiter.get(timeout=2) == b"id"
+    assert waiter.get(timeout=PATIENCE) == b"id"
 
 
 def test_idle_connections_closed_by_the_server_are_replaced_silently(
@@ -163,18 +164,19 @@ def test_killed_greenlets_leave_no_reply_behind(link: Link, server: Server) -> N
 
 def test_more_callers_than_connections_wait_for_their_turn(link: Link, server: Server) -> None:
     callers = [gevent.spawn(link.execute, "ECHO", str(n)) for n in range(MAX_CONNECTIONS * 4)]
-    gevent.joinall(callers, timeout=20, raise_error=True)
+    gevent.joinall(callers, timeout=60, raise_error=True)
     assert [caller.value for caller in callers] == [b"%d" % n for n in range(MAX_CONNECTIONS * 4)]
     assert connected_clients(server) <= MAX_CONNECTIONS + 10
 
 
 def test_connections_that_stay_in_use_are_reported_as_unavailable(server: Server) -> None:
     link = connect(server.url).link(timeout=0.4)
-    server.command("CLIENT", "PAUSE", "1500", "ALL")
-    callers = [gevent.spawn(link.execute, "PING") for _ in range(MAX_CONNECTIONS * 2)]
-    gevent.joinall(callers, timeout=10)
+    server.command("CLIENT", "PAUSE", "600000", "WRITE")
+    callers = [gevent.spawn(link.execute, "SET", "key", "") for _ in range(MAX_CONNECTIONS * 2)]
+    gevent.joinall(callers, timeout=60)
+    server.command("CLIENT", "UNPAUSE")
     assert all(isinstance(caller.exception, RedisUnavailable) for caller in callers)
-    assert retrying(lambda: link.execute("PING"), Patience(5.0)) == b"PONG"
+    assert retrying(lambda: link.execute("PING"), Patience(60.0)) == b"PONG"
 
 
 def test_two_links_share_no_socket(server: Server) -> None:
@@ -201,7 +203,7 @@ def test_a_native_thread_uses_its_own_link_while_the_hub_works(server: Server) -
 
     monkey.get_original("_thread", "start_new_thread")(beat, ())
     link = connector.link()
-    deadline = time.monotonic() + 10
+    deadline = time.monotonic() + 60
     while not done and time.monotonic() < deadline:
         link.execute("PING")
         sum(range(20_000))
@@ -219,7 +221,7 @@ from tests.support.tell import tell
 connector = connect(sys.argv[1])
 link = connector.link()
 subscription = Subscription(connector.link(), channels=["news"])
-assert subscription.wait_ready(5.0)
+assert subscription.wait_ready(30.0)
 def work():
     for _ in range(50):
         link.execute("INCR", "count")
@@ -228,7 +230,7 @@ for thread in threads: thread.start()
 for thread in threads: thread.join()
 assert link.blocking(0.1, "BLMOVE", "none", "to", "LEFT", "LEFT", 0.1) is None
 link.execute("PUBLISH", "news", "hello")
-message = subscription.get(2.0)
+message = subscription.get(30.0)
 subscription.close()
 connector.close()
 tell("done", count=link.execute("GET", "count").decode(), data=message.data.decode(),
@@ -275,5 +277,5 @@ def test_threads_share_a_link(link: Link) -> None:
     for thread in threads:
         thread.start()
     for thread in threads:
-        thread.join(10)
+        thread.join(60)
     assert wrong == []

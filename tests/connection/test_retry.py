@@ -45,7 +45,7 @@ def test_a_spent_budget_raises_the_last_error_with_its_cause() -> None:
     with pytest.raises(RedisUnavailable, match="gone") as raised:
         retrying(call, Patience(0.1, base=0.01))
     assert isinstance(raised.value.__cause__, OSError)
-    assert 0.05 < time.monotonic() - started_at < 1.0
+    assert time.monotonic() - started_at > 0.05
 
 
 def test_no_budget_tries_once() -> None:

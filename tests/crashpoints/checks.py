@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections import Counter, defaultdict
 from collections.abc import Iterable
 from dataclasses import dataclass, field
@@ -18,7 +19,7 @@ if TYPE_CHECKING:
     from .driver import Stage
     from .feeder import Feeder
 
-#: Seconds until a survivor has finished what the dead left.
+#: Seconds without any progress after which what the dead left counts as left for ever.
 SETTLING = 40.0
 
 _ENDED = {"SUCCESS", "ERROR", "EXCEPTION", "REVOKED"}
@@ -37,12 +38,10 @@ class Outcome:
 def settle_and_check(stage: Stage, feeder: Feeder) -> Outcome:
     """Wait until nothing moves any more, then look at every task."""
     outcome = Outcome()
-    with PyTaskHelpers(stage.server.url, **SETTINGS) as helpers:
+    with PyTaskHelpers(stage.server.url, **SETTINGS, redis_patience=120.0) as helpers:
         _stop_services(helpers)
         try:
-            wait_until(
-                lambda: not left(helpers), SETTLING, lambda: f"{left(helpers)}", interval=0.2
-            )
+            _settle(helpers)
         except AssertionError as error:
             outcome.problems.append(f"did not settle: {error}")
         history = read_all(stage.directory)
@@ -64,6 +63,19 @@ def settle_and_check(stage: Stage, feeder: Feeder) -> Outcome:
     return outcome
 
 
+def _settle(helpers: PyTaskHelpers) -> None:
+    """Wait until survivors have done all that is left, as long as it gets less."""
+    todo, least = left(helpers), None
+    changed_at = time.monotonic()
+    while todo:
+        size = sum(len(one) if isinstance(one, list) else abs(one) for one in todo.values())
+        if least is None or size < least:
+            least, changed_at = size, time.monotonic()
+        assert time.monotonic() - changed_at < SETTLING, str(todo)[:2000]
+        time.sleep(0.2)
+        todo = left(helpers)
+
+
 def _stop_services(helpers: PyTaskHelpers) -> None:
     """Stop the services of clients that died, until all have heard it."""
 
@@ -74,7 +86,9 @@ def _stop_services(helpers: PyTaskHelpers) -> None:
             helpers.store.stop(one)
         return alive
 
-    wait_until(lambda: not running(), SETTLING, lambda: f"services end: {running()}", interval=0.3)
+    wait_until(
+        lambda: not running(), 2 * SETTLING, lambda: f"services end: {running()}", interval=0.3
+    )
 
 
 def left(helpers: PyTaskHelpers) -> dict[str, Any]:

@@ -31,15 +31,16 @@ from .hooks import AFTER, BEFORE, Target
 from .roles import CLIENT, ENDING, SETTINGS, WORKER
 
 #: Processes that are about to die, at a time.
-AT_ONCE = 12
-#: Seconds a process has to meet its end before it is tried again at an easier occurrence.
+AT_ONCE = 24
+#: Seconds a process has to meet its end before it is tried again at an easier occurrence, for
+#: longer each time.
 PATIENCE = 10.0
 #: How often that is done.
-TRIES = 8
+TRIES = 12
 #: How long the recorded run takes, and how much longer if some script was not called yet.
 RECORDING, EXTENSION = 9.0, 20.0
 #: Kills before everything is left to settle and is looked at.
-BATCH = 150
+BATCH = 400
 
 
 @dataclass
@@ -138,7 +139,8 @@ def staged() -> Iterator[tuple[Stage, Feeder]]:
     stage = Stage()
     try:
         survivor = stage.spawn(WORKER, most=12)
-        with PyTaskHelpers(stage.server.url, **SETTINGS) as helpers:
+        # Whoever watches must not fail because the machine is slow.
+        with PyTaskHelpers(stage.server.url, **SETTINGS, redis_patience=120.0) as helpers:
             feeder = Feeder(helpers, stage.recorder, stage.server)
             feeder.start()
             yield stage, feeder
@@ -211,13 +213,22 @@ def kill_at_all(found: dict[str, Found], kills: int, progress: Any = None) -> Re
 def _kill(stage: Stage, waiting: list[Job], result: Result) -> None:
     """Have each job's process meet its end."""
     living: dict[int, Job] = {}
+    doomed: dict[int, float] = {}
     while waiting or living:
+        if not waiting and not doomed and len(living) < AT_ONCE // 2:
+            # The last ones may have to bury somebody to meet their end.
+            doomed[stage.spawn(WORKER)] = time.monotonic() + 1.0
+        for pid, dies_at in doomed.items():
+            if time.monotonic() >= dies_at:
+                stage.call("kill", pid=pid)
         while waiting and len(living) < AT_ONCE:
             job = waiting.pop()
-            job.deadline = time.monotonic() + PATIENCE
+            job.deadline = time.monotonic() + PATIENCE * (1 + job.tries / 2)
             living[stage.spawn(job.role, target=job.target)] = job
         for pid, status in stage.call("ended"):
             job = living.pop(pid, None)
+            if doomed.pop(pid, None) is not None:
+                continue
             if job is None:
                 result.problems.append(f"the survivor ended with {status}")
             elif (

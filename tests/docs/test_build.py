@@ -66,7 +66,7 @@ def test_a_worker_says_of_itself_what_the_data_model_page_lists(
     client = server.client()
 
     worker_process(WORKER, [server.url])
-    (key,) = wait_until(lambda: client.keys("tasks:worker:*"), 20)
+    (key,) = wait_until(lambda: client.keys("tasks:worker:*"))
 
     assert {name for row in rows for name in re.findall(r"`(\w+)`", row)} == set(
         client.hgetall(key)
@@ -108,7 +108,7 @@ def test_the_permissions_of_the_production_page_suffice(
     assert helpers.get_new_task_ids() == helpers.get_end_task_ids() == []
     helpers.store.count()
     # The Monitor scans for orphans with its full check.
-    wait_until(lambda: int(client.info("commandstats")["cmdstat_scan"]["calls"]) > 2, 15)
+    wait_until(lambda: int(client.info("commandstats")["cmdstat_scan"]["calls"]) > 2)
     assert worker.stop() == 0
     helpers.connector.close()
 

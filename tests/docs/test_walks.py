@@ -49,7 +49,7 @@ def test_every_block_of_the_readme_works(
             page.take(block)
         if block.text.startswith("redis-cli"):
             assert '"event":"counted"' in page.output, "SUBSCRIBE shows what the task says"
-    wait_until(lambda: client.hget("task-1", "state") == "STOPPED", 10)
+    wait_until(lambda: client.hget("task-1", "state") == "STOPPED")
     assert page.end() == [0]
 
 

@@ -19,14 +19,14 @@ def helpers(disposable_server: Any, worker_process: Any) -> Any:
 
 def test_the_example_worker_runs_tasks_and_stops_a_service(helpers: Any) -> None:
     greeting = helpers.submit("examples/greet", {"name": "you"}, watch=True)
-    assert greeting.result(timeout=15) == "hello you"
+    assert greeting.result(timeout=45) == "hello you"
 
     nobody = helpers.submit("examples/greet", {"name": ""}, watch=True)
     with pytest.raises(TaskFailed, match="nobody to greet"):
-        nobody.result(timeout=15)
+        nobody.result(timeout=45)
 
     clock = helpers.submit("examples/clock", {"interval": 0.05}, watch=True)
-    events = clock.events(timeout=15)
+    events = clock.events(timeout=45)
     assert next(event.data for event in events if event.name == "tick").count(":") == 2
     assert clock.stop()
-    assert clock.wait(timeout=15) == "STOPPED"
+    assert clock.wait(timeout=45) == "STOPPED"

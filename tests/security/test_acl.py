@@ -70,9 +70,9 @@ def test_worker_client_and_command_line_do_their_work_with_the_documented_user(
     assert helpers.reload_task(ids[0])
     worker.wait_for_event("resting", count=3)
     helpers.submit("security/add", {"a": 1}, task_id="later", delay=0.2, queue="default")
-    wait_until(lambda: not helpers.get_task("later"), 10, "Cleanup forgot the delayed task")
+    wait_until(lambda: not helpers.get_task("later"), message="Cleanup forgot the delayed task")
     failed = helpers.submit("security/unknown", {}, watch=True)
-    wait_until(lambda: helpers.get_task(failed.id, "state") == "EXCEPTION", 10, "its end")
+    wait_until(lambda: helpers.get_task(failed.id, "state") == "EXCEPTION", message="its end")
     helpers.set_task(failed.id, {"note": "seen"})
     assert helpers.remove_task(failed.id)
     # The command line.
@@ -87,7 +87,7 @@ def test_worker_client_and_command_line_do_their_work_with_the_documented_user(
         done = run_command(*words, "--redis", url)
         assert done.returncode == 0, (words, done)
         assert expected in done.stdout, (words, done)
-    wait_until(lambda: helpers.get_task(ids[0], "state") == "STOPPED", 10, "it stopped")
+    wait_until(lambda: helpers.get_task(ids[0], "state") == "STOPPED", message="it stopped")
     for words in (["restart", ids[0]], ["stop", ids[0]], ["remove", "--force", ids[0]]):
         done = run_command(*words, "--redis", url)
         assert done.returncode == 0, (words, done)

@@ -30,7 +30,7 @@ def test_garbage_on_control_channels_changes_nothing(worker, people, caplog):
     caplog.set_level(logging.CRITICAL)
     worker.start("security/rest", task_id="resting")
     worker.wait_for("resting", "RUNNING")
-    wait_until(lambda: Rest.starts > 0, 10, "it started")
+    wait_until(lambda: Rest.starts > 0, message="it started")
     starts, token = Rest.starts, worker.record("resting")["run"]
     prefix = people.keys.task_prefix.encode()
 
@@ -72,7 +72,7 @@ def test_garbage_is_logged_in_one_short_line(worker, people, caplog):
 @pytest.mark.topologies("valkey")
 def test_an_id_forges_no_line_of_the_log(worker, people, caplog):
     people.make(b"evil\nERROR:root:forged\x1b[2J")
-    wait_until(lambda: "no record" in caplog.text, 10, "the ID was dropped")
+    wait_until(lambda: "no record" in caplog.text, message="the ID was dropped")
     [record] = [one for one in caplog.records if "no record" in one.getMessage()]
     assert record.getMessage().isprintable()
 

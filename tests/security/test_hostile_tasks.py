@@ -39,7 +39,7 @@ BAD_DATA = {
 @pytest.mark.parametrize("data", BAD_DATA)
 def test_bad_data_end_the_task_with_one_clear_line(worker, people, data):
     people.make(b"bad", task="security/echo", data=BAD_DATA[data])
-    wait_until(lambda: people.state(b"bad") in ENDED, 10, lambda: f"its end: {data}")
+    wait_until(lambda: people.state(b"bad") in ENDED, message=lambda: f"its end: {data}")
 
     assert people.state(b"bad") == "EXCEPTION"
     output = people.output(b"bad")
@@ -51,7 +51,7 @@ def test_bad_data_end_the_task_with_one_clear_line(worker, people, data):
 
 def test_a_lone_surrogate_survives_the_round_trip(worker, people):
     people.make(b"half", task="security/echo", data=b'{"value":"\\ud800"}')
-    wait_until(lambda: people.state(b"half") in ENDED, 10, "its end")
+    wait_until(lambda: people.state(b"half") in ENDED, message="its end")
     assert (people.state(b"half"), people.output(b"half")) == ("SUCCESS", "\ud800")
     check_alive(worker)
 
@@ -59,7 +59,7 @@ def test_a_lone_surrogate_survives_the_round_trip(worker, people):
 @pytest.mark.parametrize("size", [10_000_000])
 def test_large_data_pass_and_an_output_too_large_is_refused(worker, people, size):
     people.make(b"big", task="security/echo", data=json.dumps({"value": "x" * size}))
-    wait_until(lambda: people.state(b"big") in ENDED, 30, "its end")
+    wait_until(lambda: people.state(b"big") in ENDED, message="its end")
     assert people.state(b"big") == "EXCEPTION"
     assert "max_output_bytes" in people.output(b"big")
     check_alive(worker)
@@ -68,7 +68,7 @@ def test_large_data_pass_and_an_output_too_large_is_refused(worker, people, size
 def test_numbers_of_any_size_survive_the_round_trip(worker, people):
     value = 10**400
     people.make(b"huge", task="security/echo", data=b'{"value":%d}' % value)
-    wait_until(lambda: people.state(b"huge") in ENDED, 10, "its end")
+    wait_until(lambda: people.state(b"huge") in ENDED, message="its end")
     assert people.state(b"huge") in ("SUCCESS", "EXCEPTION")
     check_alive(worker)
 
@@ -78,7 +78,7 @@ def test_numbers_of_any_size_survive_the_round_trip(worker, people):
 )
 def test_an_unknown_name_is_never_looked_up_elsewhere(worker, people, name):
     people.make(b"unknown", task=name, data=b"{}")
-    wait_until(lambda: people.state(b"unknown") in ENDED, 10, "its end")
+    wait_until(lambda: people.state(b"unknown") in ENDED, message="its end")
     assert people.state(b"unknown") == "EXCEPTION"
     check_alive(worker)
 
@@ -93,7 +93,9 @@ IDS = [
 @pytest.mark.parametrize("task_id", IDS, ids=range(len(IDS)))
 def test_an_id_is_only_bytes(worker, people, task_id):
     people.make(task_id, task="security/echo", data=b'{"value":7}')
-    wait_until(lambda: people.state(task_id) in ENDED, 10, lambda: f"the end of {task_id[:40]!r}")
+    wait_until(
+        lambda: people.state(task_id) in ENDED, message=lambda: f"the end of {task_id[:40]!r}"
+    )
     assert (people.state(task_id), people.output(task_id)) == ("SUCCESS", 7)
     assert worker.helpers.get_active_task_ids() == []
     check_alive(worker)
@@ -144,7 +146,7 @@ def test_records_of_any_content_harm_nobody_else(worker, people, caplog):
     check()
     # Every one left the queues: it ended, it was dropped, or it is where its maker said it is.
     store = worker.helpers.store
-    wait_until(lambda: not list(store.iterate_waiting()), 10, "the queue is empty")
+    wait_until(lambda: not list(store.iterate_waiting()), message="the queue is empty")
     check_alive(worker)
     assert worker.stop() == 0
 

@@ -131,7 +131,7 @@ def test_worker_client_and_command_line_use_tls(serve, ours, worker_process):
     resting = helpers.start_task("security/rest")
     worker.wait_for_event("resting")
     assert helpers.stop_task(resting)
-    wait_until(lambda: helpers.get_task(resting, "state") == "STOPPED", 10, "a stop arrives")
+    wait_until(lambda: helpers.get_task(resting, "state") == "STOPPED", message="a stop arrives")
     # The client of the tasks goes the same way.
     assert helpers.redis.ping()
     assert worker.stop() == 0

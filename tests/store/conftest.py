@@ -2,6 +2,8 @@
 
 import pytest
 
+from tests.support.waiting import PATIENCE
+
 from .lab import Lab
 
 
@@ -23,8 +25,8 @@ class Events:
 
     def get(self):
         """Return the next message."""
-        message = self._subscription.get(5.0)
-        assert message is not None, "no event within 5 s"
+        message = self._subscription.get(PATIENCE)
+        assert message is not None, "no event"
         return message.data
 
 
@@ -40,7 +42,7 @@ def events_of(lab, connector):
         channel = keys.control_channel(task_id) if control else keys.events_channel(task_id)
         subscription = Subscription(connector.link(), channels=[channel])
         made.append(subscription)
-        assert subscription.wait_ready(5.0)
+        assert subscription.wait_ready(PATIENCE)
         return Events(subscription)
 
     yield listen

@@ -230,7 +230,7 @@ class Lab:
     def race(self, functions: Iterable[Callable[[], Any]]) -> list[Any]:
         """Call all at once, on connections of their own, and return what they returned."""
         greenlets = [gevent.spawn(function) for function in functions]
-        gevent.joinall(greenlets, timeout=20, raise_error=True)
+        gevent.joinall(greenlets, timeout=60, raise_error=True)
         return [greenlet.value for greenlet in greenlets]
 
     def check_wrong_types(self, act: Callable[[], Any], keys: dict[str, bytes]) -> None:

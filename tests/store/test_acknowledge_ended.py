@@ -30,7 +30,7 @@ def test_a_failure_is_kept_and_listed(lab, state):
     record = lab.record(task_id)
     assert (record["state"], record["output"]) == (state, '"why"')
     assert not {"end_entry", "end_claim"} & record.keys()
-    assert abs(lab.scores(lab.names.failed)[task_id] - time.time()) < 5
+    assert abs(lab.scores(lab.names.failed)[task_id] - time.time()) < 60
     assert lab.entries(lab.names.end_claim("w")) == []
 
 

@@ -13,8 +13,8 @@ def test_a_beat_enters_the_worker_with_the_servers_time(lab):
     info = registered(lab)["w"]
     assert info.details == {"host": "h", "running": "3"}
     assert info.alive
-    assert 0 <= info.silent_for < 5
-    assert abs(lab.scores(lab.keys.workers)["w"] - time.time()) < 5
+    assert 0 <= info.silent_for < 60
+    assert abs(lab.scores(lab.keys.workers)["w"] - time.time()) < 60
 
 
 def test_the_next_beat_refreshes_time_and_details(lab):

@@ -24,7 +24,7 @@ def test_a_claim_makes_the_worker_the_owner(lab):
     assert (record["state"], record["run"], record["worker"]) == ("RUNNING", run.token, "w1")
     assert record["started"] == record["last_update"]
     assert record["attempts"] == "1"
-    assert abs(float(record["started"]) - time.time()) < 5
+    assert abs(float(record["started"]) - time.time()) < 60
     assert lab.queue() == []
     assert lab.active() == {task_id}
     assert lab.scores(lab.names.leases) == {task_id: float(record["last_update"])}

@@ -19,7 +19,7 @@ def test_an_ended_task_awaits_cleanup_with_its_output(lab, state):
     assert record["state"] == state
     assert record["output"] == '{"big":12345678901234567890,"none":[]}'
     assert record["done_run"] == run.token
-    assert abs(float(record["ended"]) - time.time()) < 5
+    assert abs(float(record["ended"]) - time.time()) < 60
     assert not {"run", "worker", "control"} & record.keys()
     assert lab.end_queue() == [run.task_id]
     assert lab.active() == set()

@@ -21,7 +21,7 @@ def test_a_heartbeat_refreshes_lease_and_record_and_has_nothing_to_say(lab):
 
     for run in runs:
         at = float(lab.record(run.task_id)["last_update"])
-        assert abs(at - time.time()) < 5
+        assert abs(at - time.time()) < 60
         assert lab.scores(lab.names.leases)[run.task_id] == at
 
 

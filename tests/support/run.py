@@ -10,6 +10,7 @@ and runs what is marked ``rediscluster``. Ends with pytest's own kind of last li
 import argparse
 import json
 import os
+import shlex
 import shutil
 import subprocess
 import sys
@@ -24,6 +25,8 @@ from . import process
 ROOT = Path(__file__).parents[2]
 # Without "deselected": every process deselects the same tests, a sum would mean nothing.
 _OUTCOMES = ("failed", "passed", "skipped", "xfailed", "xpassed", "warnings", "error")
+#: Seconds between two lines that tell how far the tests are.
+_PROGRESS_EVERY = float(os.environ.get("PYTASK_TEST_PROGRESS_EVERY", "60"))
 
 
 class Leg:
@@ -75,6 +78,18 @@ class Leg:
     def running(self) -> bool:
         """Whether some process has not ended."""
         return any(one.poll() is None for one in self._processes)
+
+    def progress(self) -> str:
+        """Return how far the tests are, and the one that has taken longest."""
+        total = self._board / "total"
+        notes = [json.loads(one.read_text()) for one in self._board.glob("note-*[0-9]")]
+        done = sum(count for count, _, _ in notes)
+        text = f"{self.name}: {done} of {total.read_text() if total.exists() else '?'} tests"
+        busy = [(since, test) for _, since, test in notes if test]
+        if busy:
+            since, test = min(busy)
+            text += f"; for {time.time() - since:.0f} s at {test}"
+        return text
 
     def end(self) -> None:
         """Stop what still runs."""
@@ -161,15 +176,23 @@ def main(arguments: list[str]) -> int:
         print(f"SKIPPED [{number}] {reason}")
     for name in failed:
         print(f"FAILED {name}")
+    if tests := [name for name in failed if "::" in name]:
+        print(f"Again, alone: .venv/bin/python -m pytest {' '.join(map(shlex.quote, tests))}")
     print(summary(counts, time.monotonic() - started))
     return 0 if good else 1
 
 
 def wait_for(legs: list[Leg], deadline: float) -> bool:
     """Wait for all processes; return whether they had to be stopped."""
+    started = told_at = time.monotonic()
     try:
         while any(leg.running() for leg in legs) and time.monotonic() < deadline:
             time.sleep(0.1)
+            if time.monotonic() > told_at + _PROGRESS_EVERY:
+                told_at = time.monotonic()
+                minutes = (told_at - started) / 60
+                for leg in legs:
+                    print(f"\n[{minutes:.0f} min] {leg.progress()}", flush=True)
         return any(leg.running() for leg in legs)
     except KeyboardInterrupt:
         return True

@@ -127,7 +127,7 @@ class Server:
         self.wait_ready()
         return self
 
-    def wait_ready(self, timeout: float = 20.0) -> None:
+    def wait_ready(self, timeout: float = 60.0) -> None:
         """Wait until the server answers PING.
 
         Raises:

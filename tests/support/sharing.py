@@ -14,6 +14,7 @@ import fcntl
 import hashlib
 import json
 import os
+import time
 from collections.abc import Iterator
 from itertools import groupby
 from pathlib import Path
@@ -43,6 +44,7 @@ class Sharer:
 
     def __init__(self, board: Path):
         self._board = board
+        self._done = 0
 
     @pytest.hookimpl(tryfirst=True)
     def pytest_runtestloop(self, session: pytest.Session) -> bool:
@@ -54,6 +56,7 @@ class Sharer:
         batch = self._take(batches)
         while batch:
             batch = self._run(session, batch, batches)
+        self._note("")
         return True
 
     def _run(self, session: pytest.Session, batch: Batch, batches: list[Batch]) -> Batch:
@@ -67,7 +70,9 @@ class Sharer:
             if index + 1 == len(batch):
                 following = self._take(batches)
             after = next(iter([*batch[index + 1 :], *following]), None)
+            self._note(item.nodeid)
             item.config.hook.pytest_runtest_protocol(item=item, nextitem=after)
+            self._done += 1
             if session.shouldfail:
                 raise session.Failed(session.shouldfail)
             if session.shouldstop:
@@ -82,8 +87,15 @@ class Sharer:
             known = file.read()
             if not known:
                 file.write(digest)
+                (self._board / "total").write_text(str(len(items)))
             elif known != digest:
                 pytest.exit("test IDs differ between processes: is one made from a set?", 3)
+
+    def _note(self, test: str) -> None:
+        """Leave word of what this process is at, for a look by the runner."""
+        note = self._board / f"note-{os.getpid()}"
+        note.with_suffix(".new").write_text(json.dumps([self._done, time.time(), test]))
+        note.with_suffix(".new").rename(note)
 
     def _take(self, batches: list[Batch]) -> Batch:
         """Give the next batch to this process alone; an empty one after the last."""

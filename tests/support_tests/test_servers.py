@@ -68,7 +68,7 @@ def test_a_server_dies_with_a_test_run_that_is_killed():
         os.kill(pid, 0)
         run.send_signal(signal.SIGKILL)
 
-    wait_until(lambda: not _is_running(pid), 5, "the server is gone")
+    wait_until(lambda: not _is_running(pid), message="the server is gone")
     shutil.rmtree(directory)
 
 

@@ -54,6 +54,8 @@ def test_a_failure_is_shown_and_counted(share):
     assert status == 1
     assert " 1 failed, 20 passed in " in last_line(output)
     assert "assert 'dogs' == 'cats'" in output
+    again = next(line for line in output.splitlines() if line.startswith("Again, alone: "))
+    assert again.endswith("test_two.py::test_it")
 
 
 def test_a_process_that_dies_fails_the_run(share):
@@ -68,3 +70,12 @@ def test_a_module_that_cannot_be_imported_fails_the_run(share):
 
     assert status == 1
     assert "no_such_module" in output
+
+
+def test_a_long_run_tells_how_far_it_is(share, monkeypatch):
+    monkeypatch.setenv("PYTASK_TEST_PROGRESS_EVERY", "0.3")
+    status, output = share(test_one="import time\ndef test_it():\n    time.sleep(2)")
+
+    assert status == 0
+    assert "main: 0 of 1 tests; for " in output
+    assert "test_one.py::test_it" in output

@@ -10,7 +10,7 @@ from pytask.records import Outcome, new_request_id
 from pytask.states import State
 from pytask.tasks import cleanup as module
 from pytask.tasks.cleanup import find_handler
-from tests.support.waiting import wait_until
+from tests.support.waiting import PATIENCE, wait_until
 
 pytestmark = pytest.mark.topologies("valkey")
 
@@ -62,10 +62,10 @@ def test_a_handler_that_fails_gets_the_task_again(
     FAIL_FIRST.add(first)
     task = bind(Cleanup(f"{__name__}:handler"))
     drain = gevent.spawn(task.start)
-    wait_until(lambda: [one for one, _ in SEEN].count(first) == 2, 10)
-    wait_until(lambda: helpers.get_task(first) == {} and helpers.get_task(second) == {}, 10)
+    wait_until(lambda: [one for one, _ in SEEN].count(first) == 2)
+    wait_until(lambda: helpers.get_task(first) == {} and helpers.get_task(second) == {})
     task.stop()
-    drain.get(timeout=3)
+    drain.get(timeout=PATIENCE)
     assert SEEN.count((second, "SUCCESS")) == 1
 
 
@@ -77,8 +77,8 @@ def test_it_rides_out_a_foreign_key_and_goes_on(
     raw.set(queue, "foreign")
     task = bind(Cleanup())
     drain = gevent.spawn(task.start)
-    wait_until(lambda: "held up" in caplog.text, 10)
+    wait_until(lambda: "held up" in caplog.text)
     raw.delete(queue)
     task_id = end(helpers, State.SUCCESS)
-    wait_until(lambda: helpers.get_task(task_id) == {}, 10)
+    wait_until(lambda: helpers.get_task(task_id) == {})
     drain.kill()

@@ -9,7 +9,7 @@ from pytask import InvalidTask, Monitor
 from pytask.exceptions import WrongKeyType
 from pytask.records import new_request_id
 from pytask.tasks.monitor import LOOK_INTERVAL, Witness
-from tests.support.waiting import wait_until
+from tests.support.waiting import PATIENCE, wait_until
 
 pytestmark = pytest.mark.topologies("valkey")
 
@@ -100,7 +100,7 @@ def test_a_stray_claim_list_and_an_orphan_are_found(
         waiting = sorted(helpers.get_new_task_ids())
         return waiting == sorted([stray, orphan]) and not helpers.get_active_task_ids()
 
-    wait_until(mended, 10)
+    wait_until(mended)
 
 
 def test_a_partition_that_fails_is_reported_and_does_not_end_the_round(
@@ -119,9 +119,9 @@ def test_it_goes_on_when_redis_does_not_answer(helpers: Any, bind: Any, caplog: 
 
     monitor = bind(Monitor(loop_interval=0.1))
     loop = gevent.spawn(monitor.start)
-    wait_until(lambda: monitor._witness.healthy_for() > 0, 5)
+    wait_until(lambda: monitor._witness.healthy_for() > 0)
     monitor.stop()
-    loop.get(timeout=LOOK_INTERVAL + 2)
+    loop.get(timeout=LOOK_INTERVAL + PATIENCE)
 
 
 def test_a_stall_or_a_jump_of_the_clock_begins_the_count_anew() -> None:

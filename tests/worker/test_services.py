@@ -83,6 +83,25 @@ def test_redis_being_away_is_left_to_the_guard_to_report(caplog: Any) -> None:
     service.stop()
 
 
+def test_work_goes_on_within_half_a_second_of_redis_being_back() -> None:
+    pauses: list[float] = []
+
+    class Hurried(Service):
+        def run_once(self) -> None:
+            if len(pauses) == 20:
+                self._stopping = True
+            raise RedisUnavailable("gone")
+
+        def pause(self, seconds: float | None) -> None:
+            pauses.append(seconds or 0.0)
+            gevent.sleep(0)
+
+    service = Hurried()
+    service.start()
+    assert service.join(10)
+    assert max(pauses) <= 0.5
+
+
 def test_a_service_is_stopped_in_the_pause_after_a_failure() -> None:
     service = Counts(ValueError())
     service.min_delay = service.max_delay = 60

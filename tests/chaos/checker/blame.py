@@ -6,8 +6,9 @@ from collections.abc import Iterator
 
 from .evidence import Entry, Evidence, Violation
 
-#: The tasks one call took back from one worker: they share a stream, an instant and an owner.
-Group = tuple[str, float, str]
+#: The tasks one call took back from one worker: they share a stream, an owner, and the instant the
+#: call took from the clock at its end; the entries of the stream may be milliseconds apart.
+Group = tuple[str, str, str]
 
 
 def check_blame(evidence: Evidence) -> Iterator[Violation]:
@@ -16,7 +17,7 @@ def check_blame(evidence: Evidence) -> Iterator[Violation]:
     for entry in evidence.audit:
         if entry["s"] != "reap" or entry["t"] not in ("WAIT", "EXCEPTION"):
             continue
-        group = entry["stream"], entry["at"], (entry.get("b") or {}).get("worker", "")
+        group = entry["stream"], entry["now"], (entry.get("b") or {}).get("worker", "")
         if entry["t"] == "EXCEPTION":
             condemned.add(group)
         elif float((entry.get("a") or {}).get("reaps", 0)) >= float(entry["timeouts"][2]):

@@ -105,7 +105,8 @@ def check_runs(
                     yield Violation("I5", track.task_id, f"{entry['c']} ended twice")
                 finished[entry.get("c") or ""] = entry
     for token, events in answers.items():
-        yield from _check_answers(token, events, finished.get(token), losses)
+        track = tracks.get(events[-1]["id"])
+        yield from _check_answers(token, events, finished.get(token), track, losses)
     numbers["finishes"] = len(finished)
 
 
@@ -133,7 +134,11 @@ def _decoded(text: str | None) -> Any:
 
 
 def _check_answers(
-    token: str, events: list[dict[str, Any]], entry: Entry | None, losses: Losses
+    token: str,
+    events: list[dict[str, Any]],
+    entry: Entry | None,
+    track: Track | None,
+    losses: Losses,
 ) -> Iterator[Violation]:
     codes, state = {event["code"] for event in events}, events[-1]["state"]
     told = next((event for event in events if event["code"] in (1, 2)), None)
@@ -142,8 +147,16 @@ def _check_answers(
     if told is not None and entry is not None and entry["t"] not in (state, "STOPPED"):
         yield Violation("I13", token, f"finish {state} was acknowledged, stored was {entry['t']}")
     # 0 says that there is no record: after a finish whose reply was lost, Cleanup may be through.
-    if told is None and codes - {0} and entry is not None:
+    # And where the task asked for another attempt, that one may be, and be all that is remembered.
+    if told is None and codes - {0} and entry is not None and not _has_run_since(track, entry):
         yield Violation("I13", token, f"finish was refused ({codes}), but carried out")
+
+
+def _has_run_since(track: Track | None, finish: Entry) -> bool:
+    """Tell whether a task was claimed once more after a finish."""
+    history = track.history if track is not None else []
+    later = history[history.index(finish) + 1 :] if finish in history else []
+    return any(entry["s"] == "claim" and entry["t"] == "RUNNING" for entry in later)
 
 
 def check_handlers(

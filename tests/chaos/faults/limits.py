@@ -45,6 +45,8 @@ def _memory(scene: Scene, rng: random.Random) -> float | None:
         return None
     try:
         pages = int(Path(f"/proc/{worker.pid}/statm").read_text().split()[0])
+        if not pages:  # it has died, and nobody has noticed yet
+            return None
         used = pages * resource.getpagesize()
         room = rng.choice((0, 1, 8)) * _MEGABYTE
         seconds = _limit(scene, worker, resource.RLIMIT_AS, used + room, rng.uniform(0.3, 2.0))
@@ -61,7 +63,9 @@ def _descriptors(scene: Scene, rng: random.Random) -> float | None:
         return None
     try:
         used = len(os.listdir(f"/proc/{worker.pid}/fd"))
-        few = used + rng.choice((-4, 0, 1))
+        if not used:
+            return None
+        few = max(1, used + rng.choice((-4, 0, 1)))
         seconds = _limit(scene, worker, resource.RLIMIT_NOFILE, few, rng.uniform(0.5, 3.0))
     except OSError:
         return None

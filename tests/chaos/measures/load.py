@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import time
+from itertools import combinations
+from statistics import median
 
 from ..stage import Stage
 from .base import Row, Session
@@ -43,18 +45,20 @@ def duplicates(session: Session) -> list[Row]:
 
 def soak(session: Session) -> list[Row]:
     """Growth of worker and Redis under starts, stops, reloads, restarts and expiries."""
-    warm_up, rounds = session.pick((8, 10), (12, 40))
+    warm_up, rounds = session.pick((8, 14), (12, 40))
     settings = {"concurrency": 500, "keep_failed": 0.5}
     with Stage(settings, workers=2, audited=False) as stage, Traffic(stage) as traffic:
         sizes: list[list[float]] = [[] for _ in stage.fleet.workers]
         keys: list[set[str]] = []
+        # Without connections: a pool keeps as many as were ever needed at the same time.
         descriptors: list[int] = []
         for number in range(warm_up + rounds):
             session.tell(f"{number} of {warm_up + rounds} rounds of {traffic.SIZE:,} tasks")
             traffic.run(number)
             if number >= warm_up - 1:
                 keys.append(traffic.quiet())
-                descriptors.append(sum(one.descriptors() for one in stage.fleet.workers))
+                opened = sum(one.descriptors() for one in stage.fleet.workers)
+                descriptors.append(opened - traffic.connections())
                 for values, member in zip(sizes, stage.fleet.workers, strict=True):
                     values.append(member.rss() / 1024)
         acted = traffic.acted
@@ -85,7 +89,9 @@ def soak(session: Session) -> list[Row]:
 
 
 def slope(values: list[float]) -> float:
-    """Return the growth per step, by least squares."""
-    middle = (len(values) - 1) / 2
-    weight = sum((at - middle) ** 2 for at in range(len(values)))
-    return sum((at - middle) * value for at, value in enumerate(values)) / weight
+    """Return the growth per step: the median of that between any two values.
+
+    A leak makes all of them grow; the page or the pool that grows once does not change the median.
+    """
+    pairs = combinations(enumerate(values), 2)
+    return median((late - early) / (after - before) for (before, early), (after, late) in pairs)

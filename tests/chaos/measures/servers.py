@@ -25,7 +25,9 @@ NODE_TIMEOUT = 1.0
 def redis_restart(session: Session) -> list[Row]:
     """Redis kill -9 and restart: until the first claim."""
     gaps = []
-    with Stage({**FAST, "concurrency": 20}, workers=2) as stage:
+    # With everysec a busy disk may cost the work that there is to go on with.
+    settings = {**FAST, "concurrency": 20}
+    with Stage(settings, workers=2, appendfsync="always") as stage:
         server = stage.target.nodes[0]
         for number in session.rounds(8, 30):
             stage.submit("sleep", [f"r{number}-{one}" for one in range(200)], 0.2)
@@ -108,10 +110,12 @@ class Shard:
         how(self.cluster, self.owner)
         stage.wait(lambda: not stage.admin.left(), 120)
         self.cluster.wait_agreement()
+        # First attempts only: those tasks wait all the time. A run that Redis rolled back in its
+        # middle is taken back by and by, and says nothing about the pause.
         claims = sorted(
             one["at"]
             for one in stage.admin.read_audit()
-            if one["s"] == "claim" and one["stream"] in streams
+            if one["s"] == "claim" and one["stream"] in streams and one["a"]["attempts"] == "1"
         )
         stage.admin.forget_audit()
         assert claims[0] < at < claims[-1], "there were not enough tasks"

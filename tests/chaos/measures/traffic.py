@@ -59,6 +59,12 @@ class Traffic:
         link: Any = self._store._link
         return {key.decode() for key in link.scan_iter("*", 1000)}
 
+    def connections(self) -> int:
+        """Return how many connections Redis has, our own few included."""
+        answer: bytes = self._store._command("INFO", "clients")
+        line = next(one for one in answer.splitlines() if one.startswith(b"connected_clients:"))
+        return int(line.partition(b":")[2])
+
     def _new(self, kind: str, count: int, **options: Any) -> list[str]:
         names = [f"{kind}-{self._names + one}" for one in range(count)]
         self._names += count

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 import time
+from collections import Counter
 from typing import Any
 
 from pytask.records import NewTask, to_json
@@ -164,9 +165,10 @@ def cpu_hog(session: Session) -> list[Row]:
         time.sleep(2.0)  # what was lost at the end is noticed by then
         codes = stage.evidence().codes
         spans = {name: stage.events(name) for name in ("start", "effect")}
-    took = next(one["mono"] for one in spans["effect"] if one["id"] == "hog") - next(
-        one["mono"] for one in spans["start"] if one["id"] == "hog"
+    began, ended = (
+        next(one["wall"] for one in spans[name] if one["id"] == "hog") for name in spans
     )
+    took = ended - began
     lost = sum(codes[name] for name in ("reap:1", "reap:3", "reap:4", "heartbeat:-2"))
     return [
         Row(
@@ -184,33 +186,38 @@ def poison(session: Session) -> list[Row]:
     """A task that kills its worker among 100 that do not."""
     limit = 3
     settings = {**FAST, "concurrency": 100, "claim_batch": 200, "max_reaps": limit}
-    costs, lost, again, total = [], 0, 0, 0
+    costs: list[int] = []
+    good: list[str] = []
     with Stage(settings, workers=4) as stage:
         for member in stage.fleet.workers:
             member.may_end_with.add(-9)
         for number in session.rounds(2, 6):
-            good = [f"g{number}-{one}" for one in range(99)]
-            bad = f"p{number}"
-            tasks = [NewTask(one, "chaos/sleep", to_json({"seconds": 0.3})) for one in good]
+            others = [f"g{number}-{one}" for one in range(99)]
+            tasks = [NewTask(one, "chaos/sleep", to_json({"seconds": 0.3})) for one in others]
             # In the middle, so that one claim takes it together with the others.
-            tasks.insert(50, NewTask(bad, "chaos/poison", b"{}"))
+            tasks.insert(50, NewTask(f"p{number}", "chaos/poison", b"{}"))
             stage.enqueue(tasks)
             stage.wait(lambda: not stage.admin.left(), 120)
             stage.wait(lambda: len(stage.admin.living()) == 4)
-            starts = [event["id"] for event in stage.events("start")]
-            done = {one["i"] for one in stage.admin.read_audit() if one["t"] == "SUCCESS"}
-            costs.append(starts.count(bad))
-            lost += len(set(good) - done)
-            again += sum(starts.count(one) > 1 for one in good)
-            total += len(good)
+            good += others
+            costs.append(sum(event["id"] == f"p{number}" for event in stage.events("start")))
+        audit = stage.evidence().audit
+        starts = Counter(event["id"] for event in stage.events("start"))
+    lost = sorted(set(good) - {one["i"] for one in audit if one["t"] == "SUCCESS"})
+    again = sum(starts[one] > 1 for one in good)
+    # On a machine that stands still for seconds, living workers are taken for dead as well.
+    gone = {one["k"]["worker"] for one in audit if one["s"] == "reap"}
+    mistaken = max(0, len(gone) - sum(costs))
+    note = f"; {mistaken} living workers were taken for dead" if mistaken else ""
     return [
         Row(
             f"a task that kills its worker, among 99 others: workers it costs (max_reaps={limit}); "
             "others that are lost",
-            f"{max(costs)} at most in {len(costs)} rounds; {lost} of {total} ({again} ran again)",
+            f"{max(costs)} at most in {len(costs)} rounds; {len(lost)} of {len(good)} "
+            f"({again} ran again{note})",
             "max_reaps; 0",
             "without end (Dramatiq PR #383)",
-            max(costs) <= limit and lost == 0,
-            {"workers": costs, "lost": lost, "again": again, "of": total},
+            max(costs) <= limit and not lost,
+            {"workers": costs, "lost": lost, "again": again, "mistaken": mistaken},
         )
     ]
