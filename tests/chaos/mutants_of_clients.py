@@ -161,6 +161,13 @@ CLIENT_MUTANTS: list[Row] = [
     ),
     (
         "restart",
+        "retries are not forgotten",
+        "restart.lua",
+        "'end_claim', 'retries')",
+        "'end_claim')",
+    ),
+    (
+        "restart",
         "void entry is pushed once more",
         "restart.lua",
         "if is_unqueued(record[4], queue_name(record[3])) then\n",

@@ -91,6 +91,13 @@ OWNER_MUTANTS: list[Row] = [
     # heartbeat
     ("heartbeat", "types of keys", "heartbeat.lua", _TYPES, ""),
     (
+        "finish",
+        "retries are not counted",
+        "finish.lua",
+        "      redis.call('HSET', key, 'retries', (tonumber(record[7]) or 0) + 1)\n",
+        "",
+    ),
+    (
         "heartbeat",
         "refreshes what it does not own",
         "heartbeat.lua",
@@ -160,7 +167,7 @@ OWNER_MUTANTS: list[Row] = [
         "claim",
         "repeat gives what was taken away",
         "claim.lua",
-        "record[6] == 'RUNNING' and record[1] == token_of(attempts, i - 1)",
+        "record[5] == 'RUNNING' and record[1] == token_of(attempts, i - 1)",
         "record[1]",
     ),
     (

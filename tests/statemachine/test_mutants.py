@@ -47,7 +47,7 @@ MUTANTS: dict[str, tuple[str | None, str, str]] = {
     ),
     "claim answers again with runs that were lost": (
         "claim",
-        "record[6] == 'RUNNING' and record[1] == token_of(attempts, i - 1)",
+        "record[5] == 'RUNNING' and record[1] == token_of(attempts, i - 1)",
         "true",
     ),
     "claim starts what was stopped": (

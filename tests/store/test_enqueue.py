@@ -261,3 +261,14 @@ def test_a_second_stop_holds_although_old_entries_still_stand(lab):
     assert lab.state(task_id) == "STOPPED"
     assert lab.queue() == lab.queue("mail") == []
     assert "unqueue" not in lab.record(task_id)
+
+
+def test_what_is_decided_for_one_task_is_in_its_record_and_goes_with_it(lab):
+    task_id = lab.waiting(policy=b'{"timeout":5}')
+    assert lab.record(task_id)["policy"] == '{"timeout":5}'
+    [run] = lab.claim().claimed
+    assert run.policy == b'0 {"timeout":5}'
+    lab.finish(run)
+    lab.enqueue(task_id)
+    assert "policy" not in lab.record(task_id)
+    assert lab.claim().claimed[0].policy == b""

@@ -69,6 +69,25 @@ def test_a_delay_that_is_no_number_is_none(lab):
     assert lab.store.promote(lab.partition).moved == 1
 
 
+def test_retries_are_counted_once_however_often_the_end_is_told(lab):
+    task_id = lab.waiting()
+    for number in (1, 2, 3):
+        [run] = lab.claim().claimed
+        assert run.policy == (b"" if number == 1 else b"%d " % (number - 1))
+        codes = [lab.finish(run, State.RETRY) for _ in range(3)]
+        assert codes == [Code.OK, Code.ALREADY, Code.ALREADY]
+        assert lab.record(task_id)["retries"] == str(number)
+        lab.store.promote(lab.partition)
+
+
+def test_a_count_of_retries_that_is_no_number_begins_anew(lab):
+    task_id = lab.waiting()
+    lab.put(task_id, retries="many")
+    [run] = lab.claim().claimed
+    lab.finish(run, State.RETRY)
+    assert lab.record(task_id)["retries"] == "1"
+
+
 def test_a_retry_that_was_told_to_stop_is_stopped(lab):
     run = lab.running()
     lab.store.stop(run.task_id)

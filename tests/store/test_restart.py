@@ -152,3 +152,11 @@ def test_foreign_values_under_our_keys_change_nothing(lab):
         lab.names.failed: b"zset",
     }
     lab.check_wrong_types(lambda: lab.store.restart(task_id), keys)
+
+
+def test_a_restart_forgets_retries_and_keeps_what_was_decided_for_the_task(lab):
+    task_id = lab.ended(policy=b'{"max_retries":9}')
+    lab.put(task_id, retries="4")
+    assert lab.store.restart(task_id) is Code.OK
+    [run] = lab.claim().claimed
+    assert run.policy == b'0 {"max_retries":9}'

@@ -89,7 +89,7 @@ def test_whoever_starts_a_task_decides_how_long_it_may_run(serve: Serve) -> None
 
 
 def test_a_person_who_stops_it_meanwhile_is_obeyed(serve: Serve) -> None:
-    worker = serve(Stubborn, stop_timeout=0.5)
+    worker = serve(Stubborn, stop_timeout=2.0)
     task_id = worker.start("stubborn")
     wait_until(lambda: happened)  # its time is over, and it does not obey
     worker.helpers.stop_task(task_id)
@@ -98,10 +98,10 @@ def test_a_person_who_stops_it_meanwhile_is_obeyed(serve: Serve) -> None:
 
 def test_a_reload_gives_it_all_its_time_again(serve: Serve) -> None:
     worker = serve(Slow)
-    task_id = worker.helpers.submit("slow", {"seconds": 60}, timeout=1.0).id
+    task_id = worker.helpers.submit("slow", {"seconds": 60}, timeout=5.0).id
     worker.wait_for(task_id, "RUNNING")
-    gevent.sleep(0.7)
-    worker.helpers.set_task(task_id, "data", {"seconds": 0.6})
+    gevent.sleep(3.0)
+    worker.helpers.set_task(task_id, "data", {"seconds": 2.5})
     worker.helpers.reload_task(task_id)
     assert worker.wait_for(task_id, "SUCCESS") == "in time"
 
@@ -109,9 +109,10 @@ def test_a_reload_gives_it_all_its_time_again(serve: Serve) -> None:
 def test_a_requeued_task_has_all_its_time_again_elsewhere(serve: Serve) -> None:
     options: dict[str, Any] = {"drain_timeout": 0.0}
     first = serve(Slow, **options)
-    task_id = first.helpers.submit("slow", {"seconds": 0.5}, timeout=0.8).id
+    task_id = first.helpers.submit("slow", {"seconds": 2.5}, timeout=5.0).id
     first.wait_for(task_id, "RUNNING")
-    gevent.sleep(0.4)
+    gevent.sleep(2.0)
+    # It has three seconds left, and needs two and a half from the beginning again.
     assert first.stop() == 0
     second = serve(Slow, **options)
     assert second.wait_for(task_id, "SUCCESS") == "in time"
