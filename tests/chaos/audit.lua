@@ -199,6 +199,10 @@ local function audit_keep(entry, before, now)
   elseif audit_name == 'claim' then entry.w = ARGV[1]
   elseif audit_name == 'restart' then entry.allowed = {unpack(ARGV, 3)}
   elseif audit_name == 'remove' then entry.force = ARGV[2]
+  elseif audit_name == 'acknowledge_ended' then
+    -- Who confirms the end, and who has been given it since, if that is another.
+    local by = string.match(KEYS[1], ':claim:(.+)$')
+    if before.end_claim and before.end_claim ~= by then entry.held_by = before.end_claim end
   end
 end
 

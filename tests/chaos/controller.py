@@ -15,7 +15,7 @@ from typing import Any
 import gevent
 
 from tests.chaos import audit
-from tests.chaos.history import Recorder, wall
+from tests.chaos.history import Recorder, read_all, wall
 from tests.chaos.worker import connect_through
 
 #: What is done next, and how often.
@@ -36,7 +36,8 @@ class Controller:
         self.name = f"s{number}-{os.getpid()}"
         self.most = config["services"]
         self.pause = config["control_pause"]
-        self.ids: list[str] = []
+        # What a killed one started is looked after by the next; else services fill all slots.
+        self.ids = inherited(config["directory"], number)
         self.count = 0
         self.stopping = False
 
@@ -92,6 +93,17 @@ class Controller:
         code = int(answer) if isinstance(answer, int) else None
         self.record(f"{verb}.ok", code=code, sent=sent, **details)
         return True
+
+
+def inherited(directory: str, number: int) -> list[str]:
+    """Return what earlier controllers of this number started and did not remove."""
+    ids: dict[str, None] = {}
+    for event in read_all(directory, f"controller{number}-*"):
+        if event["ev"] == "enq.invoke":
+            ids.update(dict.fromkeys(event["ids"]))
+        elif event["ev"] == "remove.invoke":
+            ids.pop(event["id"], None)
+    return list(ids)
 
 
 def main() -> None:

@@ -47,9 +47,9 @@ class Recorder:
         os.close(self._descriptor)
 
 
-def read_all(directory: str | Path) -> list[dict[str, Any]]:
+def read_all(directory: str | Path, of: str = "*") -> list[dict[str, Any]]:
     """Return the events of all processes, by wall clock; ``by`` names the file of each."""
-    events = [event for path in Path(directory).glob("*.jsonl") for event in _read(path)]
+    events = [event for path in Path(directory).glob(f"{of}.jsonl") for event in _read(path)]
     events.sort(key=lambda event: event["wall"])
     return events
 

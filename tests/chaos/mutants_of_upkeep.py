@@ -267,6 +267,13 @@ UPKEEP_MUTANTS: list[Row] = [
     ),
     (
         "give_back",
+        "end that is held twice is doubled",
+        "give_back.lua",
+        "    local record = not seen[id] and read_record",
+        "    local record = read_record",
+    ),
+    (
+        "give_back",
         "end entry is not marked",
         "give_back.lua",
         "  redis.call('HSET', key, 'end_entry', '1')\n",

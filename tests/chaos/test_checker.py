@@ -210,11 +210,15 @@ def test_somebody_is_able_while_a_worker_lives_and_nothing_hinders_it():
 def test_a_task_that_is_not_taken_back_soon_after_everything_was_healed_is_noticed():
     healed = {"ev": "healed", "wall": 100.0}
     late = reap(age=30.0, **{"at": 120.0})
-    evidence = Evidence(audit=[late], history=[healed])
+    worker = {"ev": "worker", "pid": 1, "slot": 0, "says": 1, "wall": 90.0}
+    alive = {"ev": "tick", "id": "x", "says": 1, "wall": 130.0}
+    evidence = Evidence(audit=[late], history=[worker, healed, alive])
     assert [one.rule for one in check_last_reaps(evidence, 2.0)] == ["L1"]
-    early = Evidence(audit=[{**late, "at": 107.0}], history=[healed])
+    nobody = Evidence(audit=[late], history=[{**worker, "wall": 115.0}, healed, alive])
+    assert not list(check_last_reaps(nobody, 2.0))
+    early = Evidence(audit=[{**late, "at": 107.0}], history=evidence.history)
     assert not list(check_last_reaps(early, 2.0))
-    fresh = Evidence(audit=[{**late, "age": 4.0}], history=[healed])
+    fresh = Evidence(audit=[{**late, "age": 4.0}], history=evidence.history)
     assert not list(check_last_reaps(fresh, 2.0))
 
 

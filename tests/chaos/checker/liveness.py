@@ -72,15 +72,20 @@ def _of_task(
 
 
 def check_last_reaps(evidence: Evidence, worker_timeout: float) -> Iterator[Violation]:
-    """L1, once everything is healed: whoever is lost is taken back, without any excuse."""
+    """L1, once everything is healed: whoever is lost is taken back.
+
+    Servers and network are no excuse any more. But poison that is left still kills workers, and
+    while all of them start again nobody is there to take anything back.
+    """
+    ability = Ability(evidence)
     healed = next((one["wall"] for one in evidence.history if one["ev"] == "healed"), None)
     for entry in evidence.audit if healed is not None else ():
         if entry["s"] != "reap" or entry["f"] != "RUNNING" or entry["at"] < healed:
             continue
         # From its last beat, or from when somebody could judge again.
         since = max(entry["at"] - entry["age"], healed + WITNESS_SECONDS)
-        if entry["at"] - since > worker_timeout + MONITOR_SECONDS:
-            waited = entry["at"] - since
+        waited = entry["at"] - since - ability.seconds_without(since, entry["at"])
+        if waited > worker_timeout + MONITOR_SECONDS:
             yield Violation("L1", entry["i"], f"taken back {waited:.1f} s after all was healed")
 
 

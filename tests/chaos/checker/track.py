@@ -67,7 +67,7 @@ class Track:
                 # What lies in a claim list at that moment is dropped when its worker looks at it.
                 removed = entry["s"] == "remove"
                 self.strays += max(0, self.places["n"]) if removed else old_unqueue
-                if removed or entry["s"] in ("requeue", "reap") or old_mark:
+                if removed or entry["s"] in ("requeue", "reap") or old_mark or entry.get("held_by"):
                     self.held_ends += self.places["e"] > 0
             self.fields.clear()
             self.forgotten_requests |= self.requests
