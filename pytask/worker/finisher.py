@@ -19,7 +19,7 @@ from typing import TypeVar
 from pytask.exceptions import RedisRefused, RedisRejected, WrongKeyType
 from pytask.records import Outcome
 from pytask.settings import Settings
-from pytask.states import Code, State
+from pytask.states import Code
 from pytask.store import Store
 from pytask.worker.runs import Run, RunTable
 from pytask.worker.service import Service
@@ -65,6 +65,7 @@ class Finisher(Service):
         self._outcomes: deque[tuple[Run, Outcome]] = deque()
         self._returns: deque[Run] = deque()
         self._idle = False
+        self._retries = False
 
     @property
     def held(self) -> int:
@@ -77,6 +78,11 @@ class Finisher(Service):
         if self._idle:
             self._idle = False
             self.wake()
+
+    def add_retry(self, run: Run, outcome: Outcome) -> None:
+        """As :meth:`add`, for a run that is tried again."""
+        self._retries = True
+        self.add(run, outcome)
 
     def add_return(self, run: Run) -> None:
         """Give a run back to its queue as soon as possible; does not wait."""
@@ -110,7 +116,8 @@ class Finisher(Service):
             if code < Code.OK:
                 self._report_lost(run, code, f"its outcome {outcome.state} is dropped")
         self._table.remove([run for run, _ in batch])
-        if any(outcome.state is State.RETRY for outcome in outcomes):
+        if self._retries:
+            self._retries = False
             self._on_delayed(self._partition)
 
     def _requeue(self) -> None:

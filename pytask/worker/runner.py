@@ -202,16 +202,19 @@ class Runner:
         if run.phase == DONE:
             return
         run.phase = DONE
-        if run.stopping and run.intent == TIME_OUT:
-            state, output = State.REVOKED, _TIMED_OUT
         if run.intent == LOST:
             self._table.remove((run,))
             self.returned(run)
-        elif run.stopping and run.intent == REQUEUE:
-            self._finishers[run.partition].add_return(run)
+            return
+        finisher = self._finishers[run.partition]
+        if run.stopping and run.intent == REQUEUE:
+            finisher.add_return(run)
+        elif run.stopping and run.intent == TIME_OUT:
+            finisher.add(run, Outcome(run.task_id, run.token, State.REVOKED, _TIMED_OUT))
+        elif state is State.RETRY:
+            finisher.add_retry(run, Outcome(run.task_id, run.token, state, output, delay))
         else:
-            outcome = Outcome(run.task_id, run.token, state, output, delay)
-            self._finishers[run.partition].add(run, outcome)
+            finisher.add(run, Outcome(run.task_id, run.token, state, output))
 
     def _start_after(self, before: Run, run: Run) -> None:
         self.request(before, LOST, self._settings.stop_timeout / 5)
