@@ -14,7 +14,7 @@ local audit_tag = string.match(KEYS[1], '{[^}]*}') or ''
 local audit_stream, audit_codes = 'audit' .. audit_tag, 'audit-codes' .. audit_tag
 local audit_fields = {'state', 'run', 'done_run', 'attempts', 'reaps', 'worker', 'control', 'unqueue',
   'output', 'eid', 'local', 'cleanup', 'queue', 'expires', 'end_entry', 'last_update', 'task',
-  'end_claim', 'created'}
+  'end_claim', 'created', 'retries'}
 local audit_touched, audit_order, audit_nets, audit_notes = {}, {}, {}, {}
 
 -- Out of reach while the slot moves to another node: fail before the script writes anything.
@@ -189,7 +189,7 @@ local function audit_keep(entry, before, now)
   entry.k = {attempts = before.attempts, reaps = before.reaps, unqueue = before.unqueue,
     expires = before.expires, done_run = before.done_run, cleanup = before.cleanup,
     ['local'] = before['local'], control = before.control, eid = before.eid,
-    queue = before.queue, worker = before.worker}
+    queue = before.queue, worker = before.worker, retries = before.retries}
   entry.now = string.format('%.3f', now)
   if audit_name == 'reap' then
     entry.age = now - (tonumber(before.last_update) or 0)

@@ -8,6 +8,8 @@ import sys
 
 import gevent
 
+from pytask.task import Retry
+
 from . import tasks
 from .tasks import Chaos
 
@@ -15,16 +17,24 @@ _MEGABYTE = 1 << 20
 
 
 class Again(Chaos):
-    """Fails twice in a way that deserves another attempt, then succeeds.
-
-    It says so in its error; :mod:`tests.chaos.worker` makes the outcome RETRY of it.
-    """
+    """Fails twice in a way that deserves another attempt, then succeeds."""
 
     NAME = "chaos/again"
+    MAX_RETRIES = 2
 
     def work(self) -> None:
         if self.attempt < 3:
-            raise self.Error({"token": self.token, "again": self.seconds})
+            raise Retry({"token": self.token}, delay=self.seconds)
+
+
+class Limited(Chaos):
+    """May not run for as long as it often wants to."""
+
+    NAME = "chaos/limited"
+    TIMEOUT = 0.4
+
+    def work(self) -> None:
+        gevent.sleep(self.seconds * 2)
 
 
 class Forks(Chaos):
@@ -59,4 +69,4 @@ class Hungry(Chaos):
             gevent.sleep(self.seconds / 32)
 
 
-ALL = [Again, Forks, Hungry]
+ALL = [Again, Forks, Hungry, Limited]

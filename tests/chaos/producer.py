@@ -23,7 +23,8 @@ from tests.chaos.worker import connect_through
 
 #: Kind, share, and what makes its data.
 MIX = [
-    ("chaos/quick", 74),
+    ("chaos/quick", 73),
+    ("chaos/limited", 1),
     ("chaos/sleep", 14),
     ("chaos/again", 3),
     ("chaos/error", 4),

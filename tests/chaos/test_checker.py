@@ -260,7 +260,7 @@ def test_an_acknowledged_finish_that_is_not_there_is_noticed():
 
 def test_a_finish_that_is_refused_because_the_next_attempt_has_begun_is_no_violation():
     said = {"ev": "finish", "token": "1-a", "id": "t", "state": "RETRY", "code": -1, "wall": 3}
-    retry = finish(t="RETRY", a={"done_run": "1-a"}, q={"d": 1, "s": -1, "l": -1})
+    retry = finish(t="RETRY", a={"done_run": "1-a", "retries": "1"}, q={"d": 1, "s": -1, "l": -1})
     again = claim("2-b", 2, before="RETRY", q={"d": -1, "s": 1, "l": 1})
     assert rules([enqueue(), claim(), retry, again], [said]) == set()
     assert rules([enqueue(), claim(), retry], [said]) == {"I13"}

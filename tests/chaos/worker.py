@@ -43,7 +43,6 @@ def record_answers(record: Recorder) -> None:
     finish = Ownership.finish
 
     def recorded(self: Any, partition: int, outcomes: Sequence[Any]) -> Any:
-        outcomes = [_retried(outcome) for outcome in outcomes]
         sent = wall()
         codes = finish(self, partition, outcomes)
         for outcome, code in zip(outcomes, codes, strict=True):
@@ -58,16 +57,6 @@ def record_answers(record: Recorder) -> None:
         return codes
 
     Ownership.finish = recorded  # type: ignore[method-assign]
-
-
-def _retried(outcome: Any) -> Any:
-    """Make RETRY of an error that asks for another attempt; tasks cannot ask for it themselves."""
-    from pytask.states import State
-
-    if outcome.state is not State.ERROR or b'"again"' not in outcome.output:
-        return outcome
-    delay = json.loads(outcome.output)["again"]
-    return outcome._replace(state=State.RETRY, delay=delay)
 
 
 def main() -> None:

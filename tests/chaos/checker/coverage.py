@@ -17,6 +17,7 @@ ALWAYS = (
     "reloads",
     "handled",
     "retries",
+    "timed_out",
 )
 #: Answers that must have been given: the repeat of a call that had been carried out.
 REPEATS = ("claim:repeat", "finish:2", "enqueue:2")

@@ -216,6 +216,9 @@ def _finish(
         yield "I5", f"finish by {entry.get('c')} left done_run {after.get('done_run')}"
     if entry["t"] == "RETRY" and kept.get("control") == "stop":
         yield "I12", "finish made it RETRY although it had been told to stop"
+    retries = int(kept.get("retries") or 0)
+    if int(after.get("retries", retries)) != retries + (entry["t"] == "RETRY"):
+        yield "I8", f"retries went from {retries} to {after.get('retries')}"
 
 
 def _requeue(

@@ -69,6 +69,7 @@ def _count(evidence: Evidence, numbers: Counter[str]) -> None:
     numbers["transitions"] = len(evidence.audit)
     finishes = [entry for entry in evidence.audit if entry["s"] == "finish"]
     numbers["retries"] = sum(entry["t"] == "RETRY" for entry in finishes)
+    numbers["timed_out"] = sum(entry["t"] == "REVOKED" for entry in finishes)
     numbers["fenced"] = sum(
         codes[f"{script}:{code}"]
         for script in ("finish", "requeue", "heartbeat")
