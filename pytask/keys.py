@@ -14,6 +14,7 @@ On a single Redis there is one partition and the keys carry no hash tag::
     tasks                       set    IDs that are in none of the lists
     tasks:lease                 zset   running ID -> last_update
     tasks:failed                zset   dead letters, ID -> when Cleanup kept them
+    tasks:schedules             hash   schedule -> when it is due next
     tasks:workers               zset   worker -> last beat            (whole fleet)
     tasks:worker:W              hash   what worker W says of itself   (whole fleet)
     tasks:partitions            string number of partitions           (whole fleet)
@@ -78,6 +79,7 @@ class PartitionKeys:
         "leases",
         "number",
         "record_prefix",
+        "schedules",
         "tasks",
     )
 
@@ -90,6 +92,7 @@ class PartitionKeys:
         self.tasks = keys.task_set + tag
         self.leases = f"{self.tasks}:lease"
         self.failed = f"{self.tasks}:failed"
+        self.schedules = f"{self.tasks}:schedules"
         self.delayed = f"{self._new}:delayed"
         self.claims = f"{self._new}:claims"
         self.end_queue = self._end

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from datetime import UTC, datetime
 from typing import Any, overload
 
 from pytask.exceptions import InvalidTask, WrongKeyType
@@ -32,6 +33,11 @@ class Looking:
     def get_end_task_ids(self) -> list[str]:
         """Return the IDs that ended and await Cleanup, the next to be taken last."""
         return list(self.store.iterate_ended())
+
+    def next_scheduled(self) -> dict[str, datetime]:
+        """Return when each schedule is due next, as far as workers have made it known."""
+        found = self.store.read_schedules()
+        return {name: datetime.fromtimestamp(due, UTC) for name, due in sorted(found.items())}
 
     @overload
     def get_task(self, task_id: str, keys: None = None) -> dict[str, str]: ...

@@ -16,6 +16,7 @@ from pytask.exceptions import ConfigurationError
 from pytask.functions import TaskFunction, decorate
 from pytask.helpers import PyTaskHelpers
 from pytask.records import encode_data
+from pytask.schedules import SCHEDULE_OPTIONS, make_schedule
 from pytask.settings import Settings
 from pytask.store import Store
 from pytask.worker.registry import TaskRegistry
@@ -168,7 +169,8 @@ class PyTask:
                 types are checked and converted.
             name: What the task is called; None: as the function.
             **policy: Any of ``queue``, ``expires``, ``max_retries``, ``retry_delay``,
-                ``retry_on`` and ``timeout``; see :class:`pytask.policy.Policy`.
+                ``retry_on`` and ``timeout``, see :class:`pytask.policy.Policy`; and to start it
+                by itself what :meth:`schedule` takes.
 
         Returns:
             A :class:`~pytask.functions.TaskFunction`: to be called, or submitted.
@@ -184,9 +186,37 @@ class PyTask:
     def _add_function(
         self, function: Callable[..., Any], name: str | None, policy: dict[str, Any]
     ) -> TaskFunction[..., Any]:
+        timing = {one: policy.pop(one) for one in SCHEDULE_OPTIONS if one in policy}
         made = decorate(function, name, policy, self.helpers)
+        schedule = make_schedule(made.name, **timing) if timing else None
         self._registry.add(made.task_class)
+        if schedule is not None:
+            self._registry.add_schedule(schedule)
         return made
+
+    def schedule(self, task_name: str, **options: Any) -> None:
+        """Start a task by itself, at an interval or at the times of a cron expression.
+
+        Each due time starts one task in the whole fleet, whichever workers live. A task class
+        declares the same by ``RUN_EVERY``, ``ANCHOR``, ``CRON``, ``TIMEZONE`` and ``MISSED``, and a
+        static method ``is_due``.
+
+        Args:
+            task_name: ``NAME`` of the task class.
+            **options: ``run_every``, seconds or a timedelta, with ``anchor``, a datetime that is a
+                due time; or ``cron``, a cron expression, with ``timezone``, ``UTC`` unless given;
+                ``name`` of the schedule, that of the task unless given; ``data`` for the task;
+                ``missed``, what becomes of due times no worker was there for: ``once`` (one task
+                for all of them, the default), ``skip`` or ``all``; ``is_due``, a function that is
+                given the due time and may leave it out by returning False.
+
+        Raises:
+            ConfigurationError: An option cannot be used, or another schedule has that name.
+            InvalidTask: The data have no JSON form.
+        """
+        schedule = make_schedule(task_name, **options)
+        encode_data(task_name, schedule.data, self.settings.max_data_bytes)
+        self._registry.add_schedule(schedule)
 
     def discover(self, *modules: str) -> list[str]:
         """Import modules and add the task classes they define.

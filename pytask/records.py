@@ -9,6 +9,7 @@ A record is the Redis hash of a task. Its fields, all text::
     attempts reaps                        how often it was claimed, how often it outlived a worker
     retries                               how often it was tried again because it failed
     policy                                JSON object: what was decided for this task alone
+    schedule                              the schedule that started it
     created started ended                 unix seconds, server clock
     control                               'stop' or 'reload:<id>', not yet carried out
     expires                               unix seconds; not started by then: REVOKED

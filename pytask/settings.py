@@ -64,6 +64,8 @@ class Settings:
     missing_grace: float = 5.0
     #: How long failed tasks are kept for a person to look at; 0: not at all.
     keep_failed: float = 7 * 24 * 3600.0
+    #: Whether this worker starts the tasks of schedules; any number of workers may.
+    schedule_periodic: bool = True
     #: Longest blocking wait for a new task.
     block_seconds: float = 5.0
     #: Most tasks one claim takes; bounds how long Redis is busy with one script.
@@ -104,6 +106,8 @@ class Settings:
         zero_allowed = {"drain_timeout", "keep_failed", "missing_grace", "redis_grace"}
         for field in fields(self):
             value = getattr(self, field.name)
+            if field.type == "bool" and not isinstance(value, bool):
+                raise ConfigurationError(f"{field.name}={value!r}: True or False is needed")
             if field.type not in ("int", "float"):
                 continue
             if isinstance(value, bool) or not isinstance(value, int | float):

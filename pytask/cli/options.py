@@ -42,6 +42,7 @@ TUNING = {
     "hub_stall_timeout": "Seconds of a blocked event loop after which the leases lapse.",
     "missing_grace": "Seconds an ID without a record waits for one.",
     "keep_failed": "Seconds failed tasks are kept to look at; 0: not at all.",
+    "schedule_periodic": "Start the tasks of schedules from this worker.",
     "block_seconds": "Longest blocking wait for a new task, in seconds.",
     "claim_batch": "Most tasks one claim takes.",
     "finish_batch": "Most outcomes one call reports.",
@@ -76,7 +77,7 @@ def option(*names: str, **attributes: Any) -> Callable[[F], F]:
         *names: As for ``click.option``; the first long one names the variable.
         **attributes: As for ``click.option``.
     """
-    long_name = next(name for name in names if name.startswith("--"))
+    long_name = next(name for name in names if name.startswith("--")).partition("/")[0]
     variable = "PYTASK_" + long_name[2:].replace("-", "_").upper()
     attributes.setdefault("envvar", variable)
     attributes.setdefault("show_envvar", not attributes.get("hidden"))
@@ -111,6 +112,11 @@ def setting_options(texts: dict[str, str], default_of: str) -> list[Callable[[F]
             default = ",".join(default)
         elif isinstance(default, float):
             default = f"{default:.10g}"
+        if kind == "bool":
+            flag = name.replace("_", "-")
+            text = f"{text}  [default: {default_of}{'yes' if default else 'no'}]"
+            declared.append(option(f"--{flag}/--no-{flag}", name, default=None, help=text))
+            continue
         declared.append(
             option(
                 "--" + name.replace("_", "-"),

@@ -9,10 +9,11 @@ from __future__ import annotations
 from pytask.store.ownership import Ownership
 from pytask.store.reading import Reading
 from pytask.store.requests import Requests
+from pytask.store.timetable import Timetable
 from pytask.store.upkeep import Upkeep
 
 
-class Store(Requests, Ownership, Upkeep, Reading):
+class Store(Requests, Ownership, Upkeep, Timetable, Reading):
     """The tasks of one installation in one Redis.
 
     Safe to share between greenlets and threads as far as its link is. Every verb may raise

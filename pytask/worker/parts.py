@@ -24,6 +24,7 @@ from pytask.worker.promoter import Promoter
 from pytask.worker.registry import TaskRegistry
 from pytask.worker.runner import Runner
 from pytask.worker.runs import TIME_OUT, RunTable, Slots
+from pytask.worker.scheduler import Scheduler
 from pytask.worker.service import Service
 from pytask.worker.stopper import Stopper
 
@@ -95,6 +96,10 @@ class Parts:
         self.stopper = Stopper(executor, self.runner.abandon)
         self.runner.wire(executor, self.stopper)
         self.local_tasks.wire(self.runner)
+        scheduler = Scheduler(
+            store, registry.schedules, registry.policy_of, settings.max_data_bytes
+        )
+        self.schedulers = [scheduler] if settings.schedule_periodic and registry.schedules else []
         self._make_watching()
         self._make_claiming()
 
@@ -105,6 +110,7 @@ class Parts:
             *self.claimers,
             *self.promoters,
             *self.finishers,
+            *self.schedulers,
             self.control,
             self.guard,
             self.stopper,

@@ -8,6 +8,7 @@ from typing import Any
 
 from pytask.exceptions import ConfigurationError, UnknownTask
 from pytask.policy import Policy
+from pytask.schedules import Schedule, schedule_of_class
 from pytask.task import Task
 
 _NO_POLICY = Policy()
@@ -33,6 +34,7 @@ class TaskRegistry:
 
     def __init__(self) -> None:
         self._types: dict[str, TaskType] = {}
+        self._schedules: dict[str, Schedule] = {}
 
     def add(self, task_class: type[Any], name: str | None = None) -> None:
         """Register a class; the same one twice is harmless.
@@ -63,7 +65,28 @@ class TaskRegistry:
                 f"two task classes are named {name!r}: {_path(known.task_class)} and "
                 f"{_path(task_class)}"
             )
-        self._types[name] = TaskType(task_class)
+        if known is None:
+            kind, schedule = TaskType(task_class), schedule_of_class(task_class, name)
+            if schedule is not None:
+                self.add_schedule(schedule)
+            self._types[name] = kind
+
+    def add_schedule(self, schedule: Schedule) -> None:
+        """Add a schedule; the task it starts may come later.
+
+        Raises:
+            ConfigurationError: Another one has its name.
+        """
+        if schedule.name in self._schedules:
+            raise ConfigurationError(
+                f"two schedules are named {schedule.name!r}: give one of them another name"
+            )
+        self._schedules[schedule.name] = schedule
+
+    @property
+    def schedules(self) -> list[Schedule]:
+        """All schedules, in the order they were added."""
+        return list(self._schedules.values())
 
     def get(self, name: str) -> TaskType:
         """Return the class of that name.

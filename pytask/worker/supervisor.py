@@ -6,11 +6,11 @@ Start, and why in this order:
 2. heartbeat, guard, stopper: nothing may run without a lease that is kept and watched,
 3. finishers and control: what runs must be able to end and to be stopped,
 4. local tasks,
-5. promoters, claimers, waiters: only now may anything be taken on.
+5. scheduler, promoters, claimers, waiters: only now may anything be taken on.
 
 End:
 
-1. promoters, claimers, waiters: nothing new; what was popped but not claimed goes back,
+1. scheduler, promoters, claimers, waiters: nothing new; what was popped but not claimed goes back,
 2. running tasks get ``drain_timeout`` seconds to end, then they are stopped and requeued,
 3. finishers, once they have told Redis everything,
 4. control, guard, stopper,
@@ -173,7 +173,12 @@ class Supervisor:
         if not self._wait_for_first_beat():
             return
         parts.local_tasks.start()
-        claiming: list[Service] = [*parts.promoters, *parts.claimers, *parts.waiters]
+        claiming: list[Service] = [
+            *parts.schedulers,
+            *parts.promoters,
+            *parts.claimers,
+            *parts.waiters,
+        ]
         for service in claiming:
             service.start()
 
@@ -218,7 +223,12 @@ class Supervisor:
 
     def _stop_claiming(self) -> None:
         parts = self.parts
-        claiming: list[Service] = [*parts.waiters, *parts.claimers, *parts.promoters]
+        claiming: list[Service] = [
+            *parts.waiters,
+            *parts.claimers,
+            *parts.promoters,
+            *parts.schedulers,
+        ]
         for service in claiming:
             service.stop()
         parts.local_tasks.stop()

@@ -121,6 +121,43 @@ UPKEEP_MUTANTS: list[Row] = [
         "  if cleanup == 'false' then\n",
         "  if false then\n",
     ),
+    # schedule_tick
+    ("schedule_tick", "types of keys", "schedule_tick.lua", _TYPES, ""),
+    (
+        "schedule_tick",
+        "another due time is expected",
+        "schedule_tick.lua",
+        "if due ~= expected then return",
+        "if not due then return",
+    ),
+    (
+        "schedule_tick",
+        "before it is due",
+        "schedule_tick.lua",
+        "if time < readable then",
+        "if false then",
+    ),
+    (
+        "schedule_tick",
+        "due time stays",
+        "schedule_tick.lua",
+        "redis.call('HSET', KEYS[1], name, next_due)\nif record",
+        "if record",
+    ),
+    (
+        "schedule_tick",
+        "occurrence that was there is started again",
+        "schedule_tick.lua",
+        "if record and not record[1] and not record[2] then\n",
+        "if record then\n",
+    ),
+    (
+        "schedule_tick",
+        "later due time is taken over",
+        "schedule_tick.lua",
+        "if not readable or readable > tonumber(next_due) then",
+        "if true then",
+    ),
     # promote
     ("promote", "types of keys", "promote.lua", "'list')\n" + _TYPES, "'list')\n"),
     (

@@ -104,6 +104,7 @@ class Run:
             {
                 "seed": options.seed,
                 "directory": str(self.events),
+                "quiet": str(self.directory / "quiet"),
                 "settings": {**options.settings, "partitions": target.partitions},
                 "monitor": {
                     "loop_interval": 1,
@@ -180,6 +181,7 @@ class Run:
     def _heal(self, target: Target, fleet: Fleet, zones: list[Zone]) -> None:
         for member in [*fleet.of("producer"), *fleet.of("controller")]:
             member.wanted = False
+        (self.directory / "quiet").touch()
         self.timeline.run_all()
         fleet.heal()
         self.surroundings.heal()

@@ -133,7 +133,13 @@ class Service(Chaos):
         self._stopping.set()
 
 
-ALL = [Quick, Tally, Sleep, Fails, Raises, Hog, Poison, Stubborn, Service]
+class Timed(Chaos):
+    """Starts by itself, until the harness wants quiet."""
+
+    NAME = "chaos/timed"
+
+
+ALL = [Quick, Tally, Sleep, Fails, Raises, Hog, Poison, Stubborn, Service, Timed]
 
 
 def handle(task_id: str, task: Mapping[str, str]) -> None:

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from tests.chaos import audit, harmful, tasks
+from tests.chaos.checker.timetable import RUN_EVERY
 from tests.chaos.history import Recorder, wall
 from tests.support import netns
 
@@ -79,6 +80,14 @@ def main() -> None:
 
     app = PyTask(place["address"], **config["settings"])
     app.add_tasks(Monitor, Cleanup, *tasks.ALL, *harmful.ALL)
+    quiet = config.get("quiet")
+    if quiet:
+        app.schedule(
+            "chaos/timed",
+            run_every=RUN_EVERY,
+            missed="all",
+            is_due=lambda due: not Path(quiet).exists(),
+        )
     app.start_local_task("pytask/monitor", **config["monitor"])
     handler = config.get("handler", "tests.chaos.tasks:handle")
     app.start_local_task("pytask/cleanup", **({"task_handler": handler} if handler else {}))

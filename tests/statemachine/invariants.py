@@ -17,6 +17,7 @@ _STARTABLE = {_UNSET, "WAIT", "RETRY", "STOPPED"}
 EDGES: dict[str, set[tuple[str, str]]] = {
     "enqueue": {(old, "WAIT") for old in {_NONE, _UNSET, *_READY}},
     "claim": {(old, new) for old in _STARTABLE for new in ("RUNNING", "REVOKED")},
+    "schedule_tick": {(old, "WAIT") for old in (_NONE, _UNSET)},
     "start_local": {(_NONE, "RUNNING")},
     "finish": {("RUNNING", new) for new in {*_READY, "RETRY"}},
     "requeue": {("RUNNING", new) for new in ("WAIT", "STOPPED", _NONE)},

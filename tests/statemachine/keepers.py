@@ -9,6 +9,7 @@ from hypothesis.stateful import precondition, rule
 
 from pytask.exceptions import RedisUnavailable
 from pytask.states import Code
+from pytask.store import Store
 
 from .base import TASK_TIMEOUT, WORKER_TIMEOUT, Base, fates, picks
 from .faults import FINE, Fate
@@ -216,6 +217,32 @@ class Keepers(Base):
             # The price of a wrong suspicion: an entry too many, which the claim drops.
             self.meddled.add(task_id)
             self.released(task_id)
+
+    @rule(
+        pick=picks,
+        expects=st.sampled_from(("", "the due time", "the due time", "another")),
+        following=st.sampled_from((1.5, 2.5, 3.5, 4e9)),
+        starts=st.booleans(),
+        fate=fates,
+    )
+    def schedule_tick(
+        self, pick: int, expects: str, following: float, starts: bool, fate: Fate
+    ) -> None:
+        """A schedule becomes known, or one of its due times is dealt with."""
+        self.begin("schedule_tick")
+        at, name = self.place(pick)
+        model = self.models[at]
+        due = {"": None, "another": 5.0}.get(expects, model.schedules.get(name, 6.0))
+        task_id = name if starts else ""
+
+        def in_redis(store: Store) -> tuple[bool, float | None]:
+            expected = "" if due is None else f"{due:.3f}"
+            tick = store._tick(name, expected, following, task_id, "t", b"{}", "default", 0.0)
+            return tick.moved, tick.due
+
+        self.repeatedly(
+            fate, in_redis, lambda: model.tick(name, due, following, task_id, time.time())
+        )
 
     @rule(worker=workers, deed=st.sampled_from(("beat", "leave", "forget", "fall silent")))
     def registry(self, worker: str, deed: str) -> None:

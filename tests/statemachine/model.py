@@ -42,6 +42,7 @@ class Partition:
     tasks: set[str] = field(default_factory=set)
     leases: dict[str, Any] = field(default_factory=dict)
     failed: dict[str, Any] = field(default_factory=dict)
+    schedules: dict[str, float] = field(default_factory=dict)
     memos: dict[str, Memo] = field(default_factory=dict)
 
     # Places

@@ -89,6 +89,7 @@ class Site:
             (("tasks",), names.tasks),
             (("leases",), names.leases),
             (("failed",), names.failed),
+            (("schedules",), names.schedules),
             (("memos",), names.claims),
         ]
         at = self.partitions.index(partition)
@@ -139,8 +140,10 @@ def _enter(view: Model, place: tuple[str, ...], key: str, kind: str, value: list
     if name == "records":
         view.records[rest[0]] = _record(pairs) if kind == "hash" else FOREIGN
         return
-    expected = {"tasks": "set", "memos": "hash", "queues": "list", "claims": "list",
-                "end": "list", "end_claims": "list"}.get(name, "zset")  # fmt: skip
+    expected = {
+        "tasks": "set", "memos": "hash", "schedules": "hash", "queues": "list", "claims": "list",
+        "end": "list", "end_claims": "list",
+    }.get(name, "zset")  # fmt: skip
     assert kind == expected, f"{key} became a {kind}"
     if name == "tasks":
         view.tasks = set(texts)

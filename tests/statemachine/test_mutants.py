@@ -177,6 +177,12 @@ MUTANTS: dict[str, tuple[str | None, str, str]] = {
         "or redis.call('LPOS', queue, id) then return -1 end",
         "then return -1 end",
     ),
+    "schedule_tick starts what somebody else has started": (
+        "schedule_tick",
+        "if due ~= expected then return",
+        "if not due then return",
+    ),
+    "schedule_tick starts what is not due": ("schedule_tick", "if time < readable", "if false"),
     "start_local takes over what there is": (
         "start_local",
         "if redis.call('EXISTS', KEYS[1]) == 1 then return -4 end",

@@ -38,6 +38,25 @@ class Model(Partition):
             moved += 1
         return moved
 
+    def tick(
+        self, name: str, expected: float | None, following: float, task_id: str, now: float
+    ) -> tuple[bool, float | None]:
+        """Move a schedule on; the first to expect its due time starts the task."""
+        due = self.schedules.get(name)
+        if expected is None and (due is None or due > following):
+            self.schedules[name] = following
+            return True, following
+        if expected is None or due != expected or due > now:
+            return False, due
+        self.schedules[name] = following
+        record = self.records.get(task_id, {})
+        if task_id and record is not FOREIGN and not {"state", "task"} & record.keys():
+            self.records[task_id] = {
+                **record, "task": "t", "data": "{}", "state": "WAIT", "schedule": name,
+            }  # fmt: skip
+            self._offer(task_id, "default", 0)
+        return True, following
+
     def reap(
         self, stale: Sequence[str], now: float, timeouts: tuple[float, float], dead: set[str],
         max_reaps: int, started: Mapping[str, float],

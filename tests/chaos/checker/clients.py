@@ -14,6 +14,7 @@ from typing import Any
 
 from .evidence import ENDED, NONE, READY, Entry, Evidence, Violation
 from .losses import Losses
+from .timetable import is_scheduled
 from .track import Track
 
 #: Both clocks are of one machine; the stream counts whole milliseconds.
@@ -46,12 +47,14 @@ def check_enqueues(
     for task_id in lost:
         yield Violation("I1", task_id, "acknowledged, but it never existed")
     for task_id in sorted(there - attempted - evidence.hand):
-        if not _is_local(tracks[task_id]):
+        if not _is_local(tracks[task_id]) and not is_scheduled(tracks[task_id]):
             numbers["unexpected"] += 1
             yield Violation("I2", task_id, "it exists, but nobody asked for it")
     if evidence.drained:
-        for task_id in sorted(there & attempted):
+        for task_id in sorted(there):
             track = tracks[task_id]
+            if task_id not in attempted and not is_scheduled(track):
+                continue
             if track.state not in READY and track.state != NONE:
                 numbers["lost"] += 1
                 yield Violation("I1", task_id, f"still {track.state or 'without state'} at the end")

@@ -18,6 +18,7 @@ ALWAYS = (
     "handled",
     "retries",
     "timed_out",
+    "scheduled",
 )
 #: Answers that must have been given: the repeat of a call that had been carried out.
 REPEATS = ("claim:repeat", "finish:2", "enqueue:2")

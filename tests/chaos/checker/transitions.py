@@ -33,6 +33,7 @@ EDGES: dict[str, list[tuple[frozenset[str], frozenset[str]]]] = {
     "remove": [(WAITING | READY | {"RUNNING", NONE}, frozenset({NONE}))],
     "acknowledge_ended": [(ENDED, frozenset({NONE}))],
     "forget_failed": [(FAILED, frozenset({NONE}))],
+    "schedule_tick": [(frozenset({NONE}), frozenset({"WAIT"}))],
     "start_local": [(frozenset({NONE}), frozenset({"RUNNING"}))],
 }
 #: Scripts that may leave the state as it is (and write something else).

@@ -18,6 +18,7 @@ from .clients import (
 from .evidence import Entry, Evidence, Violation
 from .final import check_final
 from .losses import Losses
+from .timetable import check_schedules
 from .transitions import check_transitions, final_tracks
 
 
@@ -49,6 +50,7 @@ def check(evidence: Evidence) -> Verdict:
         chain(
             check_transitions(evidence, numbers),
             check_blame(evidence),
+            check_schedules(evidence, tracks, numbers),
             check_enqueues(evidence, tracks, losses, numbers),
             check_removals(tracks, removed),
             check_runs(evidence, tracks, losses, numbers),
