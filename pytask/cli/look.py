@@ -228,3 +228,29 @@ def _list_ids(
             yield from ((task_id, place) for task_id in store.iterate_ended())
         else:
             yield from ((task_id, place) for task_id, _ in store.iterate_failed())
+
+
+@click.command(epilog="Example: pytask schedules --forget reports/daily")
+@click.option("--forget", metavar="NAME", help="Forget a schedule no worker defines any more.")
+@json_option
+@client_command
+def schedules(helpers: PyTaskHelpers, forget: str | None, as_json: bool) -> None:
+    """Show when each schedule is due next, in local time.
+
+    A schedule is known once a worker that defines it has run; and it stays known until it is
+    forgotten, though without such a worker it starts nothing.
+    """
+    if forget is not None:
+        if not helpers.store.forget_schedule(forget):
+            raise CommandFailed(f"no schedule {forget!r} is known; `pytask schedules` lists them")
+        return
+    due = helpers.next_scheduled()
+    if as_json:
+        for name, instant in due.items():
+            echo_json({"schedule": name, "due": instant.isoformat()})
+        return
+    rows = [
+        (shown(name), instant.astimezone().strftime("%Y-%m-%d %H:%M:%S %z"))
+        for name, instant in sorted(due.items(), key=lambda item: item[1])
+    ]
+    echo_table(("SCHEDULE", "DUE"), rows)

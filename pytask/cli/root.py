@@ -7,7 +7,7 @@ import click
 from pytask import __version__
 from pytask.cli.control import reload, remove, restart, stop
 from pytask.cli.follow import events
-from pytask.cli.look import list_tasks, show, status
+from pytask.cli.look import list_tasks, schedules, show, status
 from pytask.cli.start import start
 from pytask.cli.worker import worker
 
@@ -37,5 +37,7 @@ def pytask(context: click.Context) -> int | None:
     return 2
 
 
-for _command in (worker, start, stop, reload, restart, remove, status, show, list_tasks, events):
+_WATCHING = (status, show, list_tasks, schedules, events)
+
+for _command in (worker, start, stop, reload, restart, remove, *_WATCHING):
     pytask.add_command(_command)

@@ -159,3 +159,21 @@ def test_tables_are_aligned_on_a_terminal(shell):
     (heading,) = [line for line in lines if "TASK" in line]
     assert re.sub("\x1b.*?m", "", heading).index("STATE") == row.index("WAIT")
     assert "\t" not in row
+
+
+def test_schedules_shows_what_is_due_next_and_forgets_what_nobody_defines(shell):
+    shell.raw.hset(f"{shell.names.task_set}:schedules", "late", 4e9)
+    shell.raw.hset(f"{shell.names.task_set}:schedules", "soon", 1795213025)
+
+    (head, soon, late) = shell("schedules").lines
+    assert head == "SCHEDULE\tDUE"
+    assert (soon.split("\t")[0], late.split("\t")[0]) == ("soon", "late")
+    assert shell("schedules", "--json").objects[1] == {
+        "schedule": "soon",
+        "due": "2026-11-20T22:17:05+00:00",
+    }
+
+    assert shell("schedules", "--forget", "late").code == 0
+    assert len(shell("schedules").lines) == 2
+    again = shell("schedules", "--forget", "late")
+    assert again.code == 1 and "no schedule 'late' is known" in again.err
