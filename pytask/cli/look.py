@@ -231,7 +231,7 @@ def _list_ids(
 
 
 @click.command(epilog="Example: pytask schedules --forget reports/daily")
-@click.option("--forget", metavar="NAME", help="Forget a schedule no worker defines any more.")
+@option("--forget", metavar="NAME", help="Forget a schedule no worker defines any more.")
 @json_option
 @client_command
 def schedules(helpers: PyTaskHelpers, forget: str | None, as_json: bool) -> None:

@@ -17,6 +17,9 @@ local audit_fields = {'state', 'run', 'done_run', 'attempts', 'reaps', 'worker',
   'end_claim', 'created', 'retries'}
 local audit_touched, audit_order, audit_nets, audit_notes = {}, {}, {}, {}
 
+-- A busy machine may take milliseconds between the first line of a script and the last.
+local audit_began = audit_real.call('TIME')
+
 -- Out of reach while the slot moves to another node: fail before the script writes anything.
 audit_real.call('EXISTS', audit_stream)
 
@@ -196,7 +199,9 @@ local function audit_keep(entry, before, now)
     entry.timeouts = {ARGV[3], ARGV[4], ARGV[5]}
     for i = 8, #ARGV do if ARGV[i] == before.worker then entry.dead = 1 end end
   elseif audit_name == 'forget_failed' then entry.keep_failed = ARGV[2]
-  elseif audit_name == 'claim' then entry.w = ARGV[1]
+  elseif audit_name == 'claim' then
+    entry.w = ARGV[1]
+    entry.began = string.format('%.3f', tonumber(audit_began[1]) + tonumber(audit_began[2]) / 1000000)
   elseif audit_name == 'restart' then entry.allowed = {unpack(ARGV, 3)}
   elseif audit_name == 'remove' then entry.force = ARGV[2]
   elseif audit_name == 'acknowledge_ended' then

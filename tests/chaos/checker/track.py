@@ -62,12 +62,15 @@ class Track:
         self.fields.update(entry.get("a") or {})
         for place, count in (entry.get("q") or {}).items():
             self.places[place] += count
+        # Confirmed by a Cleanup that was taken for dead: the one that has been given it since holds
+        # it until it looks.
+        self.held_ends += "held_by" in entry and self.places["e"] > 0
         if entry["t"] == NONE:
             if entry["f"] != NONE:
                 # What lies in a claim list at that moment is dropped when its worker looks at it.
                 removed = entry["s"] == "remove"
                 self.strays += max(0, self.places["n"]) if removed else old_unqueue
-                if removed or entry["s"] in ("requeue", "reap") or old_mark or entry.get("held_by"):
+                if removed or entry["s"] in ("requeue", "reap") or old_mark:
                     self.held_ends += self.places["e"] > 0
             self.fields.clear()
             self.forgotten_requests |= self.requests

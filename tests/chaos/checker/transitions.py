@@ -171,8 +171,9 @@ def _claim(
         yield "I7", f"claim revoked it, but it expires at {expires} and it is {entry['now']}"
     if entry["t"] != "RUNNING" or entry["f"] == "RUNNING":
         return
-    if over > 0.002 and not started_before:
-        yield "I7", f"claim started it at {entry['now']}, expired since {expires}"
+    began = entry.get("began", entry["now"])
+    if float(began) - expires > 0.002 and not started_before:
+        yield "I7", f"claim started it at {began}, expired since {expires}"
     if entry["f"] == "STOPPED" and not track.by_hand and not track.strays:
         yield "I12", "claim started it although it was stopped and nobody restarted it"
     if track.stop_pending and not track.by_hand:
