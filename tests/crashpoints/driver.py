@@ -138,7 +138,7 @@ def staged() -> Iterator[tuple[Stage, Feeder]]:
     """A server with a worker that survives everything, and tasks that keep coming."""
     stage = Stage()
     try:
-        survivor = stage.spawn(WORKER, most=12)
+        survivor = stage.spawn(WORKER, most=200)
         # Whoever watches must not fail because the machine is slow.
         with PyTaskHelpers(stage.server.url, **SETTINGS, redis_patience=120.0) as helpers:
             feeder = Feeder(helpers, stage.recorder, stage.server)
@@ -223,7 +223,7 @@ def _kill(stage: Stage, waiting: list[Job], result: Result) -> None:
                 stage.call("kill", pid=pid)
         while waiting and len(living) < AT_ONCE:
             job = waiting.pop()
-            job.deadline = time.monotonic() + PATIENCE * (1 + job.tries / 2)
+            job.deadline = time.monotonic() + PATIENCE * (1 + job.tries / 4)
             living[stage.spawn(job.role, target=job.target)] = job
         for pid, status in stage.call("ended"):
             job = living.pop(pid, None)
@@ -243,6 +243,8 @@ def _kill(stage: Stage, waiting: list[Job], result: Result) -> None:
             if time.monotonic() >= job.deadline:
                 stage.call("kill", pid=pid)
         time.sleep(0.02)
+    for pid in doomed:
+        stage.call("kill", pid=pid)
 
 
 def _again(job: Job, waiting: list[Job], result: Result) -> None:

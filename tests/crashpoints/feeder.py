@@ -16,6 +16,8 @@ PACE = 0.15
 #: Rounds are left out while more tasks than these wait to be run or cleaned up: what a slow machine
 #: has not done when the kills are over would have to be waited for.
 MOST = 400
+#: How the IDs of the services of clients begin; a living one stops its own within a second or two.
+OF_CLIENT = "service-plain-c"
 
 
 class Feeder:
@@ -36,6 +38,7 @@ class Feeder:
         self._greenlet: gevent.Greenlet[..., None] | None = None
         self._is_stopping = False
         self.services: list[str] = []
+        self._seen: set[str] = set()
 
     def start(self) -> None:
         self._greenlet = gevent.spawn(self._run)
@@ -52,9 +55,18 @@ class Feeder:
                 break
             if self._behind() < MOST:
                 self._feed(number)
+            if number % 20 == 0:
+                self._stop_abandoned()
             gevent.sleep(PACE)
         for service in self.services:
             self._helpers.stop_task(service)
+
+    def _stop_abandoned(self) -> None:
+        """Stop what dead clients have left running, which would fill all slots in time."""
+        active = {one for one in self._helpers.get_active_task_ids() if one.startswith(OF_CLIENT)}
+        for one in active & self._seen:
+            self._helpers.store.stop(one)
+        self._seen = active
 
     def _behind(self) -> int:
         names = self._helpers.keys.partitions[0]
