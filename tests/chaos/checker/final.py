@@ -20,6 +20,7 @@ _KINDS = [
     ("set", re.compile(r"tasks"), set),
     ("leases", re.compile(r"tasks:lease"), dict),
     ("failed", re.compile(r"tasks:failed"), dict),
+    ("schedules", re.compile(r"tasks:schedules"), dict),
     ("fleet", re.compile(r"tasks:(workers|worker:.+|partitions)"), object),
     ("delayed", re.compile(r"new-task:delayed"), dict),
     ("claims", re.compile(r"new-task:claims"), dict),
@@ -60,7 +61,7 @@ class Inventory:
             elif kind == "claims":
                 for worker in value:
                     self.owners[worker].append(f"memo of its last claim in {key}")
-            elif kind != "audit":
+            elif kind not in ("audit", "schedules"):
                 for task_id in value:
                     self.places[kind][task_id] += 1
                 if kind in ("claim", "end_claim") and value:
