@@ -45,12 +45,23 @@ test-chaos: $(DEV) ## Random faults for CHAOS_SECONDS=90, on one server and on a
 
 .PHONY: chaos
 chaos: $(DEV) ## Random faults for MINUTES=10 on one server, then on a cluster; SEED=n replays a run.
-	.venv/bin/python -m tests.chaos --topology single --minutes $(MINUTES) $(if $(SEED),--seed $(SEED))
-	.venv/bin/python -m tests.chaos --topology cluster --minutes $(MINUTES) $(if $(SEED),--seed $(SEED))
+	.venv/bin/python -m tests.chaos --topology single --minutes $(MINUTES) \
+		--keep chaos-results $(if $(SEED),--seed $(SEED))
+	.venv/bin/python -m tests.chaos --topology cluster --minutes $(MINUTES) \
+		--keep chaos-results $(if $(SEED),--seed $(SEED))
 
 .PHONY: chaos-mutants
 chaos-mutants: $(DEV) ## Remove each guard of each script and see that somebody notices.
-	.venv/bin/python -m tests.chaos.mutation_run
+	@mkdir -p chaos-results
+	.venv/bin/python -m tests.chaos.mutation_run --keep chaos-results/mutants.json
+
+.PHONY: chaos-numbers
+chaos-numbers: $(DEV) ## Measure recovery, fencing, stops and leaks at full size: about 12 minutes.
+	.venv/bin/python -m tests.chaos.numbers --size full $(ARGS)
+
+.PHONY: chaos-report
+chaos-report: $(DEV) ## Write docs/reliability/chaos.md from what these three left in chaos-results.
+	.venv/bin/python -m tests.chaos.report
 
 .PHONY: test-rpc
 test-rpc: $(DEV) $(RPC) ## Run only what needs redis-py 3.5 and redis-py-cluster 2.1.

@@ -6,7 +6,7 @@ import functools
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, ClassVar, Generic, ParamSpec, TypeVar
 
-from pytask.exceptions import InvalidTask
+from pytask.exceptions import ConfigurationError
 from pytask.policy import Policy
 from pytask.signatures import Signature
 from pytask.task import Task
@@ -166,11 +166,10 @@ def decorate(
         helpers: Start its tasks.
 
     Raises:
-        ConfigurationError: An option cannot be used.
-        InvalidTask: What is decorated is no function.
+        ConfigurationError: It is no function, or an option cannot be used.
     """
     if not callable(function) or isinstance(function, type):
-        raise InvalidTask(f"{function!r} is no function; add a task class by add_task")
+        raise ConfigurationError(f"{function!r} is no function; add a task class by add_task")
     name = function.__name__ if name is None else name
     policy = Policy.checked(f"task {name!r}", options)
     return TaskFunction(function, name, policy, helpers)

@@ -18,10 +18,6 @@ from .plot import draw
 
 ROOT = Path(__file__).parents[2]
 _HEAD = """\
----
-orphan: true
----
-
 # What the chaos runs came to
 
 Real processes, real servers, and faults all the time; the checker reads the complete history
@@ -30,8 +26,8 @@ afterwards. Made by
 ```console
 $ make chaos MINUTES=10
 $ make chaos-mutants
-$ python -m tests.chaos.numbers
-$ python -m tests.chaos.report
+$ make chaos-numbers
+$ make chaos-report
 ```
 
 Every run prints its seed, and `python -m tests.chaos --seed N` replays its faults.

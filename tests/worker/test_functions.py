@@ -138,9 +138,9 @@ def test_two_functions_of_one_name_are_an_error(app: Any) -> None:
 
 
 def test_what_is_no_function_is_refused(app: Any) -> None:
-    with pytest.raises(InvalidTask, match="add_task"):
+    with pytest.raises(ConfigurationError, match="add_task"):
         app().task(Task)
-    with pytest.raises(InvalidTask, match="no function"):
+    with pytest.raises(ConfigurationError, match="no function"):
         app().task(5)
     with pytest.raises(ConfigurationError, match="unknown option retries"):
         app().task(retries=1)(lambda: None)
