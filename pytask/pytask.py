@@ -176,8 +176,8 @@ class PyTask:
             A :class:`~pytask.functions.TaskFunction`: to be called, or submitted.
 
         Raises:
-            ConfigurationError: It is no function, an option cannot be used, or another task has that
-                name.
+            ConfigurationError: It is no function, an option cannot be used, or another task has
+                its name.
         """
         if not functions:
             return lambda function: self._add_function(function, name, policy)
