@@ -16,6 +16,7 @@
     ├── WaitTimeout (TimeoutError)
     └── RedisError
         ├── RedisUnavailable (ConnectionError)
+        │   └── NotReplicated
         ├── RedisRefused
         ├── RedisRejected
         └── WrongKeyType (TypeError)
@@ -104,6 +105,10 @@ class RedisUnavailable(RedisError, ConnectionError):
     Whether the request was executed is unknown, which is why every script of pytask is safe
     to repeat.
     """
+
+
+class NotReplicated(RedisUnavailable):
+    """Redis has carried it out, but fewer replicas than ``wait_replicas`` have it yet."""
 
 
 class RedisRefused(RedisError):

@@ -14,7 +14,7 @@ from pytask.keys import DEFAULT_QUEUE, check_queue_name
 class Settings:
     """How a worker and its clients behave. Durations are seconds.
 
-    All of these are keyword options of :class:`pytask.PyTask`; the first eight matter to
+    All of these are keyword options of :class:`pytask.PyTask`; the first nine matter to
     :class:`pytask.PyTaskHelpers` as well.
 
     Raises:
@@ -33,6 +33,8 @@ class Settings:
     partitions: int = 16
     #: How long a client repeats a request while Redis cannot answer.
     redis_patience: float = 10.0
+    #: Replicas that must have a task before its start is acknowledged; 0: the master is enough.
+    wait_replicas: int = 0
     #: Largest ``data`` a client stores, in bytes of JSON.
     max_data_bytes: int = 1_000_000
     #: Largest ``output`` a worker stores, in bytes of JSON.
@@ -103,7 +105,13 @@ class Settings:
             )
 
     def _check_ranges(self) -> None:
-        zero_allowed = {"drain_timeout", "keep_failed", "missing_grace", "redis_grace"}
+        zero_allowed = {
+            "drain_timeout",
+            "keep_failed",
+            "missing_grace",
+            "redis_grace",
+            "wait_replicas",
+        }
         for field in fields(self):
             value = getattr(self, field.name)
             if field.type == "bool" and not isinstance(value, bool):

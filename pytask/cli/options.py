@@ -47,6 +47,7 @@ TUNING = {
     "claim_batch": "Most tasks one claim takes.",
     "finish_batch": "Most outcomes one call reports.",
     "heartbeat_batch": "Most leases one call refreshes.",
+    "wait_replicas": "Replicas that must have a task before its start is acknowledged.",
     "max_data_bytes": "Largest data of a task started here, in bytes of JSON.",
     "max_output_bytes": "Largest output stored, in bytes of JSON.",
 }

@@ -20,6 +20,7 @@ from pytask.connection.errors import (
 )
 from pytask.connection.node import Feed, Node
 from pytask.connection.slots import ClusterMap
+from pytask.exceptions import NotReplicated
 
 #: How many redirections of one command are followed before the cluster counts as unavailable.
 MAX_REDIRECTS = 5
@@ -38,20 +39,26 @@ class Link:
     def __init__(self, node: Node) -> None:
         self._node = node
 
-    def execute(self, *args: Any) -> Any:
+    def execute(self, *args: Any, replicas: int = 0) -> Any:
         """Send one command and return its raw reply: bytes, int, list or None.
 
         Args:
             *args: The command and its arguments; on a cluster the first key chooses the node.
+            replicas: How many replicas are to have what it writes when this returns.
 
         Raises:
+            NotReplicated: It was carried out, but fewer replicas had it in time.
             RedisUnavailable: No reply, or one that says "later".
             RedisRefused: The server is out of memory.
             WrongKeyType: A key holds another type.
             RedisRejected: The server rejects the command or the credentials.
         """
         try:
+            if replicas:
+                return self._node.call_confirmed(args, replicas)
             return self._node.call(args)
+        except NotReplicated:
+            raise  # the server is well, and its answer is ours
         except CLIENT_ERRORS as error:
             self._node.failed(error)
             raise translate(error, args[0]) from error
@@ -83,6 +90,7 @@ class Link:
         source: str | bytes,
         keys: Sequence[str | bytes],
         args: Sequence[str | bytes | int | float],
+        replicas: int = 0,
     ) -> Any:
         """Run a script by its digest; in full when the server has forgotten it.
 
@@ -95,14 +103,15 @@ class Link:
             source: The script.
             keys: Its keys; all in one hash slot.
             args: Its arguments.
+            replicas: How many replicas are to have what it writes when this returns.
 
         Raises:
             RedisUnavailable: As for :meth:`execute`, which also has the rest of the list.
         """
         try:
-            return self.execute("EVALSHA", sha, len(keys), *keys, *args)
+            return self.execute("EVALSHA", sha, len(keys), *keys, *args, replicas=replicas)
         except ScriptMissing:
-            return self.execute("EVAL", source, len(keys), *keys, *args)
+            return self.execute("EVAL", source, len(keys), *keys, *args, replicas=replicas)
 
     def pubsub(self) -> Feed:
         """Return a new connection for subscriptions, to a live node.
@@ -170,9 +179,18 @@ class ClusterLink(Link):
         self._cluster = cluster
         self._feed_node: Node | None = None
 
-    def execute(self, *args: Any) -> Any:
+    def execute(self, *args: Any, replicas: int = 0) -> Any:
         """See :meth:`Link.execute`; redirections are followed, they executed nothing."""
-        return self._routed(args, Node.call, Node.call_asking)
+        if not replicas:
+            return self._routed(args, Node.call, Node.call_asking)
+
+        def call(node: Node, args: tuple[Any, ...]) -> Any:
+            return node.call_confirmed(args, replicas)
+
+        def call_asking(node: Node, args: tuple[Any, ...]) -> Any:
+            return node.call_confirmed(args, replicas, asking=True)
+
+        return self._routed(args, call, call_asking)
 
     def blocking(self, seconds: float, *args: Any) -> Any:
         """See :meth:`Link.blocking`."""
@@ -229,6 +247,8 @@ class ClusterLink(Link):
         for _ in range(MAX_REDIRECTS):
             try:
                 return send(node, args)
+            except NotReplicated:
+                raise
             except CLIENT_ERRORS as error:
                 redirect = redirect_of(error)
                 if redirect is None:

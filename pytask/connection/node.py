@@ -14,10 +14,13 @@ from redis import exceptions as redis_errors
 
 from pytask.connection.errors import CLIENT_ERRORS, ERROR_REPLY, is_disconnect, translate
 from pytask.connection.wire import Connection, Pool, Wire, WireFactory
-from pytask.exceptions import RedisUnavailable
+from pytask.exceptions import NotReplicated, RedisUnavailable
 
 #: How much longer than its own limit the reply of a blocking command may take, in seconds.
 BLOCKING_MARGIN = 2.0
+
+#: How long replicas have for a write that waits for them, in seconds.
+CONFIRM_SECONDS = 1.0
 
 #: Upper limit of blocking commands at the same time; there is one per partition.
 MAX_BLOCKED = 10_000
@@ -126,6 +129,24 @@ class Node:
         """Send one command once and return its reply; raises redis-py's errors."""
         return self._call(self._pool, args)
 
+    def call_confirmed(self, args: tuple[Any, ...], replicas: int, *, asking: bool = False) -> Any:
+        """Like :meth:`call` for a write that so many replicas are to have when this returns.
+
+        Raises:
+            NotReplicated: Fewer had it after :data:`CONFIRM_SECONDS`; the server itself has it.
+        """
+
+        def confirm(wire: Wire) -> None:
+            # By the same connection: Redis waits for what this one has written.
+            found = int(wire.call(("WAIT", replicas, int(CONFIRM_SECONDS * 1000))))
+            if found < replicas:
+                raise NotReplicated(
+                    f"Redis has carried it out, but only {found} of {replicas} replicas had it "
+                    f"after {CONFIRM_SECONDS:g} s; start the task again under the same ID"
+                )
+
+        return self._call(self._pool, args, _say_asking if asking else None, confirm)
+
     def call_asking(self, args: tuple[Any, ...]) -> Any:
         """Like :meth:`call` for a slot that is on its way to this node."""
         return self._call(self._pool, args, _say_asking)
@@ -141,14 +162,20 @@ class Node:
         return self._call(self._blocking_pool, args, prepare)
 
     def _call(
-        self, pool: Pool, args: tuple[Any, ...], prepare: Callable[[Wire], None] | None = None
+        self,
+        pool: Pool,
+        args: tuple[Any, ...],
+        prepare: Callable[[Wire], None] | None = None,
+        confirm: Callable[[Wire], None] | None = None,
     ) -> Any:
         wire = pool.take()
         try:
             if prepare is not None:
                 prepare(wire)
             reply = wire.call(args)
-        except ERROR_REPLY:
+            if confirm is not None:
+                confirm(wire)
+        except (ERROR_REPLY, NotReplicated):
             pool.give(wire)
             raise
         except BaseException:

@@ -7,7 +7,8 @@
 --
 -- KEYS[1] tasks (set)  KEYS[2] delayed (zset)  KEYS[3] failed (zset)
 -- KEYS[4 .. 3+n] record (hash) of each task  KEYS[4+n ..] new queues (lists)
--- ARGV[1] number of tasks n  ARGV[2] request id, then nine for each task:
+-- ARGV[1] number of tasks n  ARGV[2] request id  ARGV[3] '1' to write in any case, so that a WAIT for
+-- replicas that follows covers what an earlier call has written; then nine for each task:
 -- ARGV id, task, data (JSON), index of its queue among the queues, name of its queue ('' = the
 -- default one), cleanup ('' or 'false'), delay in seconds, expires in seconds (0 = never),
 -- policy (JSON or '')
@@ -35,10 +36,11 @@ for i = first_queue + 1, #KEYS do
 end
 if wrong then return wrong end
 
-local codes, olds, seen = {}, {}, {}
+local codes, olds, seen, tasks = {}, {}, {}, {}
 for i = 1, count do
-  local id = ARGV[3 + (i - 1) * width]
+  local id = ARGV[4 + (i - 1) * width]
   local old = read_record(KEYS[3 + i], 'state', 'task', 'eid', 'queue', 'unqueue', 'end_entry')
+  local is_first = not seen[id]
   if not old then
     codes[i] = -3
   elseif seen[id] then
@@ -54,6 +56,7 @@ for i = 1, count do
     olds[i] = old
     seen[id] = true
   end
+  if is_first and (codes[i] == 2 or codes[i] == -4) then tasks[i] = old[2] end
 end
 
 local time = now()
@@ -61,7 +64,7 @@ local created = stamp(time)
 local pushes = {}
 for i = 1, count do
   if codes[i] == 1 then
-    local at = 3 + (i - 1) * width
+    local at = 4 + (i - 1) * width
     local id, task, data = ARGV[at], ARGV[at + 1], ARGV[at + 2]
     local queue_index, queue, cleanup = ARGV[at + 3], ARGV[at + 4], ARGV[at + 5]
     local delay, expires = tonumber(ARGV[at + 6]), tonumber(ARGV[at + 7])
@@ -90,6 +93,11 @@ for i = 1, count do
     end
     -- Entries a stop left elsewhere are still to be dropped, above all with a delay.
     if unqueue then write_unqueue(key, unqueue) end
+  end
+end
+if ARGV[3] == '1' then
+  for i = 1, count do
+    if tasks[i] then redis.call('HSET', KEYS[3 + i], 'task', tasks[i]) end
   end
 end
 for list, ids in pairs(pushes) do

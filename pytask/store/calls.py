@@ -29,7 +29,12 @@ class Link(Protocol):
     def blocking(self, seconds: float, *args: Any) -> Any: ...
 
     def evalsha(
-        self, sha: str, source: str | bytes, keys: Sequence[str | bytes], args: Sequence[Argument]
+        self,
+        sha: str,
+        source: str | bytes,
+        keys: Sequence[str | bytes],
+        args: Sequence[Argument],
+        replicas: int = 0,
     ) -> Any: ...
 
     def scan_iter(self, match: str | bytes, count: int = 500) -> Iterator[bytes]: ...
@@ -80,18 +85,25 @@ class Calls:
         view._link = link  # type: ignore[attr-defined]
         return view
 
-    def _run(self, name: str, keys: Sequence[str | bytes], args: Sequence[Argument]) -> Any:
+    def _run(
+        self,
+        name: str,
+        keys: Sequence[str | bytes],
+        args: Sequence[Argument],
+        replicas: int = 0,
+    ) -> Any:
         script = load(name)
+        confirmed = {"replicas": replicas} if replicas else {}
         try:
             return retrying(
-                lambda: self._link.evalsha(script.sha, script.source, keys, args),
+                lambda: self._link.evalsha(script.sha, script.source, keys, args, **confirmed),
                 self._patience,
                 self._give_up,
             )
         except UnicodeEncodeError:
             # An ID that is no UTF-8, found before anything was sent. Encoding every argument here
             # for the sake of these would cost more than all else on the way to the socket.
-            return self._run(name, _encoded(keys), _encoded(args))
+            return self._run(name, _encoded(keys), _encoded(args), replicas)
 
     def _command(self, *args: Argument) -> Any:
         raw = _encoded(args)

@@ -47,7 +47,8 @@ class Requests(Calls):
     def _enqueue_batch(self, partition: int, tasks: Sequence[NewTask]) -> list[Code]:
         names = self._partition(partition)
         queues: dict[str, int] = {}
-        args: list[Argument] = [len(tasks), new_request_id()]
+        replicas = self.settings.wait_replicas
+        args: list[Argument] = [len(tasks), new_request_id(), "1" if replicas else ""]
         for task in tasks:
             queue = task.queue
             args += (
@@ -64,7 +65,7 @@ class Requests(Calls):
         keys = [names.tasks, names.delayed, names.failed]
         keys += [names.record_prefix + task.task_id for task in tasks]
         keys += [names.new_queue(queue) for queue in queues]
-        return codes(self._run("enqueue", keys, args))
+        return codes(self._run("enqueue", keys, args, replicas))
 
     def stop(self, task_id: str) -> Code:
         """Stop a waiting task, or tell the worker of a running one to stop it.
