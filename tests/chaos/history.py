@@ -35,7 +35,8 @@ class Recorder:
 
     def __init__(self, directory: str | Path, role: str) -> None:
         self.role = role
-        path = Path(directory) / f"{role}-{os.getpid()}.jsonl"
+        self.directory = Path(directory)
+        path = self.directory / f"{role}-{os.getpid()}.jsonl"
         self._descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)
 
     def __call__(self, event: str, **details: Any) -> None:

@@ -13,7 +13,7 @@ from tests.chaos.audit import read_stream
 from tests.chaos.history import read_all
 from tests.support.waiting import wait_until
 
-from .roles import SETTINGS
+from .roles import QUIET, SETTINGS
 
 if TYPE_CHECKING:
     from .driver import Stage
@@ -38,6 +38,7 @@ class Outcome:
 def settle_and_check(stage: Stage, feeder: Feeder) -> Outcome:
     """Wait until nothing moves any more, then look at every task."""
     outcome = Outcome()
+    (stage.directory / QUIET).touch()
     with PyTaskHelpers(stage.server.url, **SETTINGS, redis_patience=120.0) as helpers:
         _stop_services(helpers)
         try:
@@ -185,6 +186,7 @@ def _check_places(helpers: PyTaskHelpers) -> Iterable[str]:
     names = helpers.keys.partitions[0]
     known = {
         names.tasks, names.leases, names.claims, names.failed, names.new_queue("nobody"),
+        names.schedules,
         helpers.keys.workers, helpers.keys.partition_count, "audit", "audit-codes",
     }  # fmt: skip
     for raw in set(helpers.link.scan_iter("*")):

@@ -38,7 +38,7 @@ def install(notice: Notice) -> None:
 
     def hooked(method: Callable[..., Any], name_of: Callable[..., str]) -> Callable[..., Any]:
         def call(self: Any, *args: Any, **options: Any) -> Any:
-            name = name_of(*args, **options)
+            name = name_of(*args)
             if not name:
                 return method(self, *args, **options)
             point = f"{_caller()}: {name}"

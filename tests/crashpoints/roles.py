@@ -31,6 +31,9 @@ SETTINGS: dict[str, Any] = {
     "missing_grace": 1.0,
 }
 
+#: A file of this name in the directory of the history ends what starts by itself.
+QUIET = "quiet"
+
 WORKER, ENDING, CLIENT = "worker", "ending worker", "client"
 
 #: How long the handler of Cleanup remembers what it was given.
@@ -122,6 +125,14 @@ def work(url: str, recorder: Recorder, *, ends_after: float | None, concurrency:
     app.add_tasks(*TASKS)
     app.start_local_task("pytask/monitor", loop_interval=0.4, task_timeout=10)
     app.start_local_task("pytask/cleanup", task_handler="tests.crashpoints.roles:handle")
+    quiet = recorder.directory / QUIET
+    app.schedule(
+        "quick",
+        name="plain-tick",
+        run_every=0.5,
+        missed="all",
+        is_due=lambda due: not quiet.exists(),
+    )
     if ends_after is not None:
         gevent.spawn_later(ends_after, app.stop)
     app.run()
