@@ -9,6 +9,8 @@ from .checker.ability import HOG_SECONDS, WITNESS_SECONDS, Ability
 from .checker.coverage import check_coverage
 from .checker.evidence import Rollback
 from .checker.liveness import check_last_reaps
+from .checker.timetable import check_schedules
+from .checker.transitions import final_tracks
 
 
 def entry(script, before="", to="", **details):
@@ -304,3 +306,24 @@ def test_a_run_that_exercised_nothing_fails():
     nothing = Counter()
     assert list(check_coverage(60, ["a", "b", "c", "d"], nothing, nothing, nothing))
     assert not list(check_coverage(10, ["a"], nothing, nothing, nothing))
+
+
+def occurrence(second, **details):
+    name = f"chaos/timed@2026-11-21T06:00:{second:06.3f}Z"
+    fields = {"q": {"n": 1}, "i": name}
+    return entry("schedule_tick", "-", "WAIT", **{**fields, **details})
+
+
+def test_each_due_time_starts_one_task():
+    times = [0, 0.5, 1.0]
+    assert schedule_rules([occurrence(one) for one in times]) == set()
+    assert schedule_rules([occurrence(0), occurrence(1.0)]) == {"S1"}
+    twice = [*(occurrence(one) for one in times), occurrence(0.5)]
+    assert schedule_rules(twice) == {"S1"}
+    assert schedule_rules(twice, [Rollback("failover", 100.0, 101.0, 99.0)]) == set()
+
+
+def schedule_rules(audit, rollbacks=()):
+    evidence = Evidence(audit=audit, rollbacks=list(rollbacks))
+    found = check_schedules(evidence, final_tracks(evidence), Counter())
+    return {violation.rule for violation in found}

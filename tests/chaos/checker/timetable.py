@@ -35,7 +35,7 @@ def check_schedules(
         numbers["scheduled"] += 1
         name, _, text = track.task_id.partition("@")
         found[name].append(datetime.fromisoformat(text.partition("~")[0]).timestamp())
-        if len(starts) > 1 and not evidence.rollback and not evidence.lazy_file:
+        if len(starts) > 1 and not evidence.rollbacks:
             yield Violation("S1", track.task_id, f"was started {len(starts)} times")
     for name, times in found.items():
         times.sort()
