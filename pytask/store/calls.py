@@ -40,6 +40,26 @@ class Link(Protocol):
     def scan_iter(self, match: str | bytes, count: int = 500) -> Iterator[bytes]: ...
 
 
+class Counted:
+    """A link that counts how often a script was sent.
+
+    Attributes:
+        attempts: How often.
+    """
+
+    def __init__(self, link: Link) -> None:
+        self._link = link
+        self.attempts = 0
+
+    def evalsha(self, *args: Any, **options: Any) -> Any:
+        """Pass it on."""
+        self.attempts += 1
+        return self._link.evalsha(*args, **options)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._link, name)
+
+
 class Calls:
     """The part of the store that its verbs are built on.
 

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Sequence
 from pytask.keys import DEFAULT_QUEUE
 from pytask.records import NewTask, new_request_id, to_json
 from pytask.states import Code, State
-from pytask.store.calls import Argument, Calls, chunks, codes
+from pytask.store.calls import Argument, Calls, Counted, chunks, codes
 
 #: Tasks per call of ``enqueue``: long enough to hide the round-trip, short enough (about 2 ms of
 #: Redis) not to delay others.
@@ -111,7 +111,8 @@ class Requests(Calls):
             force: Remove a running task too; its worker finds the lease lost and stops it.
 
         Returns:
-            ``OK``, ``MISSING``, ``WRONG_STATE`` (running) or ``BAD_TYPE``.
+            ``OK``, ``ALREADY`` (it is gone, and an attempt of this call whose reply was lost may
+            have done it), ``MISSING``, ``WRONG_STATE`` (running) or ``BAD_TYPE``.
         """
         names = self.keys.of(task_id)
         keys = [
@@ -123,7 +124,10 @@ class Requests(Calls):
             names.new_queue(),
             names.end_queue,
         ]
-        return Code(self._run("remove", keys, [task_id, "1" if force else ""]))
+        # Nothing is left by which the script could know its repeat; who counts the attempts can.
+        counted = Counted(self._link)
+        code = self.using(counted)._run("remove", keys, [task_id, "1" if force else ""])
+        return Code.ALREADY if code == Code.MISSING and counted.attempts > 1 else Code(code)
 
     def publish(self, task_id: str, event: str, data: bytes = b"null") -> None:
         """Tell whoever watches the task; perhaps nobody does.

@@ -8,6 +8,7 @@ task twice.
 from __future__ import annotations
 
 import logging
+import os
 import time
 from collections.abc import Callable, Mapping
 from contextlib import suppress
@@ -16,7 +17,7 @@ from typing import Any, ClassVar
 
 import gevent
 from gevent.event import Event
-from greenlet import greenlet
+from greenlet import GreenletExit, greenlet
 
 from pytask.exceptions import ConfigurationError, RedisError
 from pytask.records import Ended
@@ -71,6 +72,7 @@ class Cleanup(Task):
         self._stopping = Event()
         self._drains: list[gevent.Greenlet[..., None]] = []
         self._waiting: set[greenlet] = set()
+        self._pid = os.getpid()
 
     def start(self) -> None:
         worker = self.helpers.get_task(self.id, "worker") or self.id
@@ -81,6 +83,7 @@ class Cleanup(Task):
         finally:
             self._stopping.set()
             gevent.killall(self._drains)
+            self._check_process()
             # What was taken and not dealt with goes to the next Cleanup at once; if Redis is
             # away, a Monitor finds it in the claim list once this worker is gone.
             store: Store = self.helpers.store
@@ -142,7 +145,13 @@ class Cleanup(Task):
             self._stopping.wait(RETRY_PAUSE)
         return len(ended)
 
+    def _check_process(self) -> None:
+        """End this greenlet if it is a copy, in the child of a task that forks."""
+        if os.getpid() != self._pid:
+            raise GreenletExit
+
     def _handle(self, item: Ended) -> bool:
+        self._check_process()
         if self.task_handler is None:
             return True
         try:

@@ -120,6 +120,13 @@ def test_every_script_is_safe_to_repeat_after_a_lost_reply(lab):
     assert len(tap.calls) == 8
 
 
+def test_a_removal_whose_reply_was_lost_is_known_for_what_it_was(lab):
+    task_id = lab.waiting()
+    store = lab.store.using(Flaky(lab.store._link))
+    assert store.remove(task_id) is Code.ALREADY
+    assert lab.store.remove(task_id) is Code.MISSING
+
+
 def _task(task_id):
     from pytask.records import NewTask
 

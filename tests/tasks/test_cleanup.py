@@ -4,9 +4,10 @@ from typing import Any
 
 import gevent
 import pytest
+from greenlet import GreenletExit
 
 from pytask import Cleanup, ConfigurationError
-from pytask.records import Outcome, new_request_id
+from pytask.records import Ended, Outcome, new_request_id
 from pytask.states import State
 from pytask.tasks import cleanup as module
 from pytask.tasks.cleanup import find_handler
@@ -82,3 +83,15 @@ def test_it_rides_out_a_foreign_key_and_goes_on(
     task_id = end(helpers, State.SUCCESS)
     wait_until(lambda: helpers.get_task(task_id) == {})
     drain.kill()
+
+
+def test_a_copy_in_a_forked_child_handles_nothing_and_gives_nothing_back(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """What a task forks has copies of all greenlets, also of those in the middle of a batch."""
+    SEEN.clear()
+    cleanup = Cleanup(f"{__name__}:handler")
+    monkeypatch.setattr(module.os, "getpid", lambda: 1)
+    with pytest.raises(GreenletExit):
+        cleanup._handle(Ended("x", "1-a", {"state": "SUCCESS"}))
+    assert SEEN == []

@@ -192,6 +192,14 @@ def _enqueue(
     yield from ()
 
 
+def _schedule_tick(
+    entry: Entry, track: Track, evidence: Evidence, kept: dict[str, str]
+) -> Iterator[tuple[str, str]]:
+    # After a rollback the same due time starts a task of the same ID once more.
+    track.claims = 0
+    yield from ()
+
+
 def _restart(
     entry: Entry, track: Track, evidence: Evidence, kept: dict[str, str]
 ) -> Iterator[tuple[str, str]]:
@@ -308,6 +316,7 @@ _SCRIPT_RULES = {
     "finish": _finish,
     "requeue": _requeue,
     "reap": _reap,
+    "schedule_tick": _schedule_tick,
     "remove": _remove,
     "acknowledge_ended": _acknowledge,
     "forget_failed": _forget,
