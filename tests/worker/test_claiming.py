@@ -275,6 +275,7 @@ def test_slots_are_handed_out_once() -> None:
 def test_a_claim_that_is_answered_late_refreshes_its_leases_first(serve: Serve) -> None:
     worker = serve(Quick)
     claimer = lone_claimer(worker)
+    wait_until(claimer.idle.is_set)  # no claim of its own is under way, with slots reserved
     claimer.kill()
     claimer.join()
     task_id = worker.start("quick")
