@@ -144,6 +144,9 @@ class Policy:
         return float(seconds)
 
 
+#: Of a task nobody knows anything about.
+NO_POLICY = Policy()
+
 #: What whoever starts a task may decide for it alone, and what travels in its record.
 OVERRIDABLE = ("max_retries", "retry_delay", "timeout")
 _NUMBERS = frozenset({"max_retries", "timeout", "expires"})

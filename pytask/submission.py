@@ -7,7 +7,7 @@ from typing import Any
 
 from pytask.exceptions import InvalidTask
 from pytask.keys import DEFAULT_QUEUE, check_queue_name
-from pytask.policy import FAR, OVERRIDABLE, Policy, encode_overrides
+from pytask.policy import FAR, NO_POLICY, OVERRIDABLE, Policy, encode_overrides
 from pytask.records import NewTask, check_task_id, encode_data, new_task_id
 from pytask.settings import Settings
 
@@ -15,7 +15,6 @@ from pytask.settings import Settings
 TaskRequest = Mapping[str, Any] | tuple[str, Mapping[str, Any]]
 #: Returns the policy of a task by its name; a default one where the task is not known.
 PolicyOf = Callable[[str], Policy]
-_NO_POLICY = Policy()
 
 _ALLOWED = frozenset(
     {"task", "data", "task_id", "cleanup", "queue", "delay", "expires", *OVERRIDABLE}
@@ -24,7 +23,7 @@ _ALLOWED = frozenset(
 
 def no_policy(task_name: str) -> Policy:
     """Know nothing about any task."""
-    return _NO_POLICY
+    return NO_POLICY
 
 
 def read_request(request: TaskRequest, settings: Settings, policy_of: PolicyOf) -> NewTask:
@@ -62,7 +61,7 @@ def new_task(
     name: str,
     data: Mapping[str, Any],
     settings: Settings,
-    policy: Policy = _NO_POLICY,
+    policy: Policy = NO_POLICY,
     *,
     task_id: str | None = None,
     cleanup: bool = True,

@@ -11,6 +11,7 @@ from contextvars import ContextVar
 from typing import TYPE_CHECKING, Any, ClassVar, Protocol
 
 from pytask.exceptions import LeaseLost, TaskStateError
+from pytask.policy import FAR
 from pytask.records import to_json
 
 if TYPE_CHECKING:
@@ -108,7 +109,7 @@ class Retry(Exception):
 
     def __init__(self, reason: Any = None, *, delay: float | None = None) -> None:
         super().__init__(*(() if reason is None else (reason,)))
-        if delay is not None and not 0 <= delay < 1e10:
+        if delay is not None and not 0 <= delay < FAR:
             raise ValueError(f"delay={delay!r}: seconds from now")
         self.delay = delay
 

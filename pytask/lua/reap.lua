@@ -5,6 +5,7 @@
 -- Stale is, on the server's clock and by the record, not by the index, a run whose last_update is
 --   * older than the task time-out, or
 --   * older than the worker time-out while its worker is among the dead ones given.
+-- A lease from the future (the clock was set back) is fresh. A task that was told to stop is STOPPED.
 -- A run that lasted ten task time-outs clears its task of the workers lost before: a service that
 -- loses one now and then over months is no poison.
 --
@@ -14,7 +15,6 @@
 -- worker away from that comes back by itself: what comes back together would start together, and
 -- nobody could tell who was last. What is in other partitions, or beyond the limit of this call, is
 -- judged by itself. With one worker allowed, each task it ran is condemned: it must not run again.
--- A lease from the future (the clock was set back) is fresh. A task that was told to stop is STOPPED.
 --
 -- KEYS[1] tasks (set)  KEYS[2] leases (zset)  KEYS[3] default new queue (list)
 -- KEYS[4] end queue (list)  KEYS[5] delayed (zset)

@@ -51,10 +51,10 @@ class Counted:
         self._link = link
         self.attempts = 0
 
-    def evalsha(self, *args: Any, **options: Any) -> Any:
+    def evalsha(self, *args: Any) -> Any:
         """Pass it on."""
         self.attempts += 1
-        return self._link.evalsha(*args, **options)
+        return self._link.evalsha(*args)
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._link, name)
@@ -113,10 +113,9 @@ class Calls:
         replicas: int = 0,
     ) -> Any:
         script = load(name)
-        confirmed = {"replicas": replicas} if replicas else {}
         try:
             return retrying(
-                lambda: self._link.evalsha(script.sha, script.source, keys, args, **confirmed),
+                lambda: self._link.evalsha(script.sha, script.source, keys, args, replicas),
                 self._patience,
                 self._give_up,
             )

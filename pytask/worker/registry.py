@@ -7,11 +7,9 @@ from contextlib import AbstractContextManager
 from typing import Any
 
 from pytask.exceptions import ConfigurationError, UnknownTask
-from pytask.policy import Policy
+from pytask.policy import NO_POLICY, Policy
 from pytask.schedules import Schedule, schedule_of_class
 from pytask.task import Task
-
-_NO_POLICY = Policy()
 
 
 class TaskType:
@@ -105,7 +103,7 @@ class TaskRegistry:
     def policy_of(self, name: str) -> Policy:
         """Return the policy of the class of that name; a default one if there is none."""
         known = self._types.get(name)
-        return known.policy if known is not None else _NO_POLICY
+        return known.policy if known is not None else NO_POLICY
 
     def names(self) -> list[str]:
         return sorted(self._types)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import Any
 
 from pytask.scripts import list_names
@@ -39,11 +39,11 @@ class Repeating:
         self._names: dict[str, str] = {}
         self.violations: list[Violation] = []
 
-    def evalsha(self, sha: str, source: str, keys: Sequence[bytes], args: Sequence[Any]) -> Any:
-        first = self._link.evalsha(sha, source, keys, args)
+    def evalsha(self, sha: str, source: str, *rest: Any) -> Any:
+        first = self._link.evalsha(sha, source, *rest)
         if self._rng.random() > 0.33:
             return first
-        second = self._link.evalsha(sha, source, keys, args)
+        second = self._link.evalsha(sha, source, *rest)
         name = self._name(source)
         wrong = _COMPARE.get(name, _same_codes)(name, first, second)
         if wrong:

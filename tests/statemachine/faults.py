@@ -93,10 +93,12 @@ class FaultyLink:
     def blocking(self, seconds: float, *args: Any) -> Any:
         return self._carry(lambda: self._link.blocking(seconds, *args))
 
-    def evalsha(self, sha: str, source: str, keys: Sequence[bytes], args: Sequence[Any]) -> Any:
+    def evalsha(
+        self, sha: str, source: str, keys: Sequence[bytes], args: Sequence[Any], *rest: Any
+    ) -> Any:
         self.last_call = Call(sha, source, keys, args)
         sha, source = self.mutants.get(sha, (sha, source))
-        return self._carry(lambda: self._link.evalsha(sha, source, keys, args))
+        return self._carry(lambda: self._link.evalsha(sha, source, keys, args, *rest))
 
     def scan_iter(self, match: str | bytes, count: int = 500) -> Iterator[bytes]:
         found: Iterator[bytes] = self._link.scan_iter(match, count)

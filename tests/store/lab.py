@@ -55,10 +55,10 @@ class Tap:
         self.calls: list[list[bytes]] = []
         self.first: Any = None
 
-    def evalsha(self, sha: str, source: str, keys: Sequence[bytes], args: Sequence[Any]) -> Any:
+    def evalsha(self, sha: str, source: str, keys: Sequence[bytes], *rest: Any) -> Any:
         self.calls.append(list(keys))
         for number in range(self._times):
-            reply = self._link.evalsha(sha, source, keys, args)
+            reply = self._link.evalsha(sha, source, keys, *rest)
             if number == 0:
                 self.first = reply
         return reply

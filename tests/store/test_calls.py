@@ -78,9 +78,9 @@ def test_everything_written_is_under_the_names_of_the_installation(lab):
 class Forgetful(Tap):
     """Makes the server forget all scripts before every call."""
 
-    def evalsha(self, sha, source, keys, args):
+    def evalsha(self, sha, source, keys, *args):
         self._link.masters_execute("SCRIPT", "FLUSH")
-        return super().evalsha(sha, source, keys, args)
+        return super().evalsha(sha, source, keys, *args)
 
 
 def test_a_server_that_forgets_its_scripts_changes_nothing(lab):
@@ -94,8 +94,8 @@ class Flaky(Tap):
         super().__init__(link)
         self.lost = False
 
-    def evalsha(self, sha, source, keys, args):
-        reply = super().evalsha(sha, source, keys, args)
+    def evalsha(self, sha, source, keys, *args):
+        reply = super().evalsha(sha, source, keys, *args)
         self.lost = not self.lost
         if self.lost:
             raise RedisUnavailable("reply lost")
@@ -134,7 +134,7 @@ def _task(task_id):
 
 
 class Dead(Tap):
-    def evalsha(self, sha, source, keys, args):
+    def evalsha(self, sha, source, keys, *args):
         self.calls.append(keys)
         raise RedisUnavailable("away")
 

@@ -15,69 +15,93 @@ from tests.support.namespace import Namespace
 from .lab import Lab
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize("kind", ["valkey", "redis"])
-def test_a_claim_in_a_half_migrated_slot_drops_nothing(kind, disposable_cluster):
-    cluster = disposable_cluster(masters=2, replicas=0, kind=kind)
+class Migration:
+    """Moves the slot of a lab from one of two masters to the other.
+
+    Attributes:
+        lab: A :class:`~tests.store.lab.Lab` of its own.
+        source: The master that has the slot.
+        target: The one that gets it.
+    """
+
+    def __init__(self, cluster, link):
+        self._cluster = cluster
+        namespace = Namespace.fresh()
+        keys = Keys(**namespace.names, partitions=4, tagged=True)
+        self.lab = Lab(Store(link, keys, Settings()), namespace)
+        self._slot = slot_of(self.lab.names.new_queue())
+        self.source = cluster.owner_of(self._slot)
+        self.target = next(node for node in cluster.masters() if node is not self.source)
+
+    def begin(self):
+        """Make the masters know that the slot is on its way; no key has moved yet."""
+        self._cluster.begin_migration(self._slot, self.target)
+
+    def found(self):
+        """Return the keys that have not moved yet."""
+        return self.source.command("CLUSTER", "GETKEYSINSLOT", self._slot, 1000)
+
+    def move(self, keys):
+        """Move some keys."""
+        where = (self.target.host, self.target.port)
+        self.source.command("MIGRATE", *where, "", 0, 5000, "KEYS", *keys)
+
+    def complete(self):
+        """Move the rest, and the slot."""
+        self._cluster.migrate_slot(self._slot, self.target)
+
+
+@pytest.fixture(params=["valkey", "redis"])
+def migration(request, disposable_cluster):
+    """Make migrations, of one cluster: ``migration()``."""
+    cluster = disposable_cluster(masters=2, replicas=0, kind=request.param)
     connector = connect(cluster.addresses)
-    namespace = Namespace.fresh()
     link = connector.link()
-    keys = Keys(**namespace.names, partitions=4, tagged=True)
-    lab = Lab(Store(link, keys, Settings()), namespace)
-    seed_every_key(lab)
-    ids = lab.ids(20)
-    lab.enqueue(*ids)
-    lab.store.wait_for_task(lab.partition, "default", "w", 1)
-    slot = slot_of(lab.names.new_queue())
-    source = cluster.owner_of(slot)
-    target = next(node for node in cluster.masters() if node is not source)
-
-    before = lab.snapshot()
-
-    # The records go first; the queue stays behind and names what is out of reach.
-    target.command("CLUSTER", "SETSLOT", slot, "IMPORTING", cluster.node_id(source))
-    source.command("CLUSTER", "SETSLOT", slot, "MIGRATING", cluster.node_id(target))
-    records = [lab.names.record(task_id) for task_id in ids[5:]]
-    source.command("MIGRATE", target.host, target.port, "", 0, 5000, "KEYS", *records)
-
-    with pytest.raises(RedisUnavailable):
-        lab.claim(store=lab.store.patient(0))
-    assert source.command("LLEN", lab.names.new_queue()) == 19
-
-    cluster.migrate_slot(slot, target)
-    assert lab.snapshot() == before
-    assert [run.task_id for run in lab.claim().claimed] == ids
+    yield lambda: Migration(cluster, link)
     link.close()
     connector.close()
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("kind", ["valkey", "redis"])
-def test_a_record_that_is_still_to_come_is_not_taken_for_absent(kind, disposable_cluster):
+def test_a_claim_in_a_half_migrated_slot_drops_nothing(migration):
+    move = migration()
+    lab = move.lab
+    seed_every_key(lab)
+    ids = lab.ids(20)
+    lab.enqueue(*ids)
+    lab.store.wait_for_task(lab.partition, "default", "w", 1)
+    before = lab.snapshot()
+
+    # The records go first; the queue stays behind and names what is out of reach.
+    move.begin()
+    move.move([lab.names.record(task_id) for task_id in ids[5:]])
+
+    with pytest.raises(RedisUnavailable):
+        lab.claim(store=lab.store.patient(0))
+    assert move.source.command("LLEN", lab.names.new_queue()) == 19
+
+    move.complete()
+    assert lab.snapshot() == before
+    assert [run.task_id for run in lab.claim().claimed] == ids
+
+
+@pytest.mark.slow
+def test_a_record_that_is_still_to_come_is_not_taken_for_absent(migration):
     """Everything but the records has moved: the new node must not mend what is not broken."""
-    cluster = disposable_cluster(masters=2, replicas=0, kind=kind)
-    connector = connect(cluster.addresses)
-    namespace = Namespace.fresh()
-    link = connector.link()
-    keys = Keys(**namespace.names, partitions=4, tagged=True)
-    lab = Lab(Store(link, keys, Settings()), namespace)
+    move = migration()
+    lab = move.lab
     lab.ended()
     lab.age(lab.running().task_id, 1000)
     for queue in ("default", "mail"):
         lab.waiting(queue=queue)
         lab.waiting(queue=queue, delay=0.001)
-    slot = slot_of(lab.names.new_queue())
-    source = cluster.owner_of(slot)
-    target = next(node for node in cluster.masters() if node is not source)
     before = lab.snapshot()
 
-    target.command("CLUSTER", "SETSLOT", slot, "IMPORTING", cluster.node_id(source))
-    source.command("CLUSTER", "SETSLOT", slot, "MIGRATING", cluster.node_id(target))
-    found = source.command("CLUSTER", "GETKEYSINSLOT", slot, 1000)
+    move.begin()
+    found = move.found()
     stay = [key for key in found if key.startswith(lab.names.record_prefix)]
     stay.append(lab.names.new_queue("mail"))
-    moved = [key for key in found if key not in stay]
-    source.command("MIGRATE", target.host, target.port, "", 0, 5000, "KEYS", *moved)
+    move.move([key for key in found if key not in stay])
 
     store = lab.store.patient(0)
     for act in (
@@ -90,42 +114,27 @@ def test_a_record_that_is_still_to_come_is_not_taken_for_absent(kind, disposable
         with pytest.raises(RedisUnavailable):
             act()
 
-    cluster.migrate_slot(slot, target)
+    move.complete()
     assert lab.snapshot() == before
-    link.close()
-    connector.close()
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("kind", ["valkey", "redis"])
-def test_a_script_that_empties_a_key_does_all_or_nothing_while_its_slot_moves(
-    kind, disposable_cluster
-):
+def test_a_script_that_empties_a_key_does_all_or_nothing_while_its_slot_moves(migration):
     """What is empty is absent, and what is absent may be where the slot goes to: out of reach."""
-    cluster = disposable_cluster(masters=2, replicas=0, kind=kind)
-    connector = connect(cluster.addresses)
-    link = connector.link()
     for prepare in (one_that_is_due, an_end_that_is_held, two_ends, two_to_restart):
-        namespace = Namespace.fresh()
-        keys = Keys(**namespace.names, partitions=4, tagged=True)
-        lab = Lab(Store(link, keys, Settings()), namespace)
+        move = migration()
+        lab = move.lab
         act = prepare(lab, lab.store.patient(0))
-        slot = slot_of(lab.names.new_queue())
-        source = cluster.owner_of(slot)
-        target = next(node for node in cluster.masters() if node is not source)
         before = lab.snapshot()
-        target.command("CLUSTER", "SETSLOT", slot, "IMPORTING", cluster.node_id(source))
-        source.command("CLUSTER", "SETSLOT", slot, "MIGRATING", cluster.node_id(target))
+        move.begin()
 
         try:
             act()
         except RedisUnavailable:
             assert lab.snapshot() == before, prepare.__name__
-        cluster.migrate_slot(slot, target)
+        move.complete()
         act()
         assert lab.snapshot() != before
-    link.close()
-    connector.close()
 
 
 def one_that_is_due(lab, store):

@@ -282,6 +282,17 @@ class Cluster:
         wait_until(lambda: self._own_view(replica).slots, 20, f"{replica!r} is master")
         self.wait_agreement()
 
+    def begin_migration(self, slot: int, to: Server) -> Server:
+        """Make the masters know that a slot is on its way; no key moves yet.
+
+        Returns:
+            The master it comes from.
+        """
+        source = self.owner_of(slot)
+        to.command("CLUSTER", "SETSLOT", slot, "IMPORTING", self.node_id(source))
+        source.command("CLUSTER", "SETSLOT", slot, "MIGRATING", self.node_id(to))
+        return source
+
     def migrate_slot(self, slot: int, to: Server, *, half_way: bool = False) -> None:
         """Move one slot and its keys to another master.
 
@@ -294,10 +305,7 @@ class Cluster:
             to: A master.
             half_way: Leave the slot in migration.
         """
-        source = self.owner_of(slot)
-        source_id, target_id = self.node_id(source), self.node_id(to)
-        to.command("CLUSTER", "SETSLOT", slot, "IMPORTING", source_id)
-        source.command("CLUSTER", "SETSLOT", slot, "MIGRATING", target_id)
+        source, target_id = self.begin_migration(slot, to), self.node_id(to)
         keys = source.command("CLUSTER", "GETKEYSINSLOT", slot, 1_000_000)
         if half_way:
             keys = sorted(keys)[: len(keys) // 2]

@@ -36,6 +36,14 @@ def age(helpers: Any, raw: Any, task_id: str, seconds: float) -> None:
     raw.zadd(helpers.keys.of(task_id).leases, {task_id: at})
 
 
+def stale_task(helpers: Any, raw: Any) -> str:
+    """Start a task whose worker has been silent for longer than the time-out of tasks."""
+    task_id: str = helpers.start_task("x")
+    claim(helpers, "w")
+    age(helpers, raw, task_id, 61)
+    return task_id
+
+
 @pytest.mark.parametrize("options", [{"loop_interval": 0}, {"task_timeout": "soon"}])
 def test_an_interval_that_is_none_is_refused(options: Any) -> None:
     with pytest.raises(InvalidTask, match="seconds are needed"):
@@ -45,9 +53,7 @@ def test_an_interval_that_is_none_is_refused(options: Any) -> None:
 def test_a_stale_task_is_taken_back_though_its_worker_lives(
     helpers: Any, bind: Any, raw: Any
 ) -> None:
-    task_id = helpers.start_task("x")
-    claim(helpers, "w")
-    age(helpers, raw, task_id, 61)
+    task_id = stale_task(helpers, raw)
     assert watching(bind).check_tasks() == 1
     assert helpers.get_task(task_id, "state") == "WAIT"
 
@@ -55,9 +61,7 @@ def test_a_stale_task_is_taken_back_though_its_worker_lives(
 def test_a_monitor_that_has_just_begun_takes_nothing_back(
     helpers: Any, bind: Any, raw: Any
 ) -> None:
-    task_id = helpers.start_task("x")
-    claim(helpers, "w")
-    age(helpers, raw, task_id, 61)
+    task_id = stale_task(helpers, raw)
     monitor = bind(Monitor())
     assert monitor.look_at_workers() == []
     assert monitor.check_tasks() == 0

@@ -2,12 +2,8 @@
 -- Takes key, type, key, type, … and runs before the first write, because Lua does not roll back.
 -- A list that is not named to the script beforehand may still stand on the node its slot comes from:
 -- a second one must not be begun here, so absence is asked for in the way read_record does.
---
--- While a slot moves away, a key that is absent is out of reach, and one a script has just emptied is
--- absent. So a key that never exists is asked for first: where that fails, nothing is begun.
 local function wrong_type(...)
   local expected = {...}
-  redis.call('EXISTS', KEYS[1] .. ':\1')
   for i = 1, #expected, 2 do
     local found = redis.call('TYPE', expected[i]).ok
     if found == 'none' then
@@ -19,3 +15,8 @@ local function wrong_type(...)
   end
   return nil
 end
+
+-- While a slot moves away, a key that is absent is out of reach, and one a script has just emptied is
+-- absent. So a key that never exists is asked for once, before all else: where that fails, nothing is
+-- begun.
+redis.call('EXISTS', KEYS[1] .. ':\1')

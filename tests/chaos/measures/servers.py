@@ -145,6 +145,25 @@ def _beside(found: dict[str, list[float]]) -> str:
     return f"; beside it p50 {servers:.2f} s for the servers alone, {client:.2f} s with redis-py"
 
 
+def _pause_row(
+    what: str,
+    found: dict[str, list[float]],
+    aim: str,
+    elsewhere: str,
+    bound: Callable[[Spread], bool],
+) -> Row:
+    """Return the row of a pause, beside those of the others."""
+    spread = Spread.of(found["pytask"])
+    return Row(
+        f"{what}: longest pause of its partitions",
+        spread.text() + _beside(found),
+        aim,
+        elsewhere,
+        bound(spread),
+        {**spread.to_values(), "all": found},
+    )
+
+
 def _kill_master(cluster: Any, owner: Any) -> None:
     owner.kill()
     cluster.wait_promoted(owner)
@@ -153,16 +172,13 @@ def _kill_master(cluster: Any, owner: Any) -> None:
 
 def master_killed(session: Session) -> list[Row]:
     """Cluster master kill -9: longest pause of its partitions."""
-    found = _watch(session, 3, 8, 6000, _kill_master)
-    spread = Spread.of(found["pytask"])
     return [
-        Row(
-            "Cluster master kill -9 (node timeout 1 s): longest pause of its partitions",
-            spread.text() + _beside(found),
+        _pause_row(
+            "Cluster master kill -9 (node timeout 1 s)",
+            _watch(session, 3, 8, 6000, _kill_master),
             "node timeout + 3 s",
             "node timeout + 1 to 2 s until Redis has failed over",
-            spread.longest < NODE_TIMEOUT + 3.0,
-            {**spread.to_values(), "all": found},
+            lambda spread: spread.longest < NODE_TIMEOUT + 3.0,
         )
     ]
 
@@ -173,15 +189,12 @@ def _fail_over(cluster: Any, owner: Any) -> None:
 
 def manual_failover(session: Session) -> list[Row]:
     """Cluster failover by hand: longest pause of its partitions."""
-    found = _watch(session, 4, 15, 2500, _fail_over)
-    spread = Spread.of(found["pytask"])
     return [
-        Row(
-            "Cluster failover by hand: longest pause of its partitions",
-            spread.text() + _beside(found),
+        _pause_row(
+            "Cluster failover by hand",
+            _watch(session, 4, 15, 2500, _fail_over),
             "p50 0.2 s",
             "not published",
-            spread.p50 < 0.2,
-            {**spread.to_values(), "all": found},
+            lambda spread: spread.p50 < 0.2,
         )
     ]
