@@ -165,7 +165,9 @@ def _readable(name: str, text: str, indent: str) -> str:
 @click.argument("places", metavar="[PLACE]…", nargs=-1, type=click.Choice(_PLACES))
 @option("--state", type=click.Choice([state.value for state in State], case_sensitive=False))
 @option("--queues", type=Names(), metavar="NAME,…", help="Which queues are meant by waiting.")
-@option("--limit", type=click.IntRange(min=1), default=100, help="Stop after so many tasks.")
+@option(
+    "--limit", type=click.IntRange(1, sys.maxsize), default=100, help="Stop after so many tasks."
+)
 @option("--ids", "only_ids", is_flag=True, help="Write the IDs only.")
 @json_option
 @client_command

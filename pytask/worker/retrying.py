@@ -39,6 +39,8 @@ def next_try(run: Run, policy: Policy, error: BaseException, state: State) -> fl
     """
     if state not in (State.ERROR, State.EXCEPTION) or isinstance(error, UnfitTask):
         return None
+    if run.is_local:
+        return None  # what waits for its next try is anybody's, and this is ours alone
     policy = policy_of(run, policy)
     retries = retries_of(run)
     if retries >= policy.max_retries or not isinstance(error, (Retry, *policy.retry_on)):

@@ -115,6 +115,7 @@ def test_list_stops_at_the_limit_and_takes_queues(shell):
     assert shell("list", "waiting", "--ids").lines == []
     assert len(shell("list", "waiting", "--queues", "mail", "--limit", "2", "--ids").lines) == 2
     assert "waiting in mail" in shell("list", "--queues", "mail").out
+    assert shell("list", "--limit", "99999999999999999999").code == 2
 
 
 def test_ids_that_are_not_utf8_survive(shell):

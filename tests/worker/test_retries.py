@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from pytask import Retry, Task
+from tests.support.waiting import wait_until
 from tests.worker.conftest import Serve
 
 tries: list[float] = []
@@ -83,6 +84,13 @@ def test_after_the_last_retry_the_failure_stands(serve: Serve) -> None:
     state, output = worker.run_task("flaky", failures=9)
     assert state == "EXCEPTION" and output.endswith("ValueError: failure 4")
     assert len(tries) == 4
+
+
+def test_a_local_task_that_fails_is_over_because_nobody_else_may_have_it(serve: Serve) -> None:
+    worker = serve(Flaky, prepare=lambda app: app.start_local_task("flaky", failures=9))
+    (task_id,) = wait_until(worker.helpers.get_end_task_ids)
+    assert worker.record(task_id)["state"] == "EXCEPTION"
+    assert len(tries) == 1
 
 
 def test_only_what_is_worth_it_is_tried_again(serve: Serve) -> None:
