@@ -70,7 +70,9 @@ class _Recorder:
     def __init__(self) -> None:
         self.calls: list[list[Any]] = []
 
-    def evalsha(self, sha: str, source: str, keys: list[Any], args: list[Any]) -> list[int]:
+    def evalsha(
+        self, sha: str, source: str, keys: list[Any], args: list[Any], *rest: Any
+    ) -> list[int]:
         self.calls.append([sha, len(keys), *keys, *args])
         return [1]
 
