@@ -31,6 +31,7 @@ _EXPORTS = {
     "TaskNotFound": "pytask.exceptions",
     "WaitTimeout": "pytask.exceptions",
     "current_task": "pytask.task",
+    "decode_value": "pytask.serializers",
     "run_loop": "pytask.loops",
 }
 
@@ -55,6 +56,7 @@ __all__ = [
     "WaitTimeout",
     "__version__",
     "current_task",
+    "decode_value",
     "run_loop",
 ]
 
@@ -75,6 +77,7 @@ if TYPE_CHECKING:
     from pytask.loops import run_loop
     from pytask.policy import Backoff
     from pytask.pytask import PyTask
+    from pytask.serializers import decode_value
     from pytask.states import State
     from pytask.task import Retry, Task, current_task
     from pytask.tasks import Cleanup, Monitor

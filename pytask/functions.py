@@ -66,7 +66,7 @@ class TaskFunction(Generic[P, R]):
             A handle on it.
 
         Raises:
-            InvalidTask: The arguments do not fit the function, or have no JSON form.
+            InvalidTask: The arguments do not fit the function, or cannot be stored.
             RedisUnavailable: Redis did not answer in time; it may or may not have been started.
             RedisRefused: Redis is full.
         """
@@ -88,12 +88,15 @@ class TaskFunction(Generic[P, R]):
         Raises:
             InvalidTask: The arguments do not fit the function.
         """
-        return {"task": self.name, "data": self._signature.to_data(args, kwargs)}
+        return {"task": self.name, "data": self._data(args, kwargs)}
 
     def _submit(
         self, options: dict[str, Any], args: tuple[Any, ...], kwargs: dict[str, Any]
     ) -> TaskFuture:
-        return self._helpers.submit(self.name, self._signature.to_data(args, kwargs), **options)
+        return self._helpers.submit(self.name, self._data(args, kwargs), **options)
+
+    def _data(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> dict[str, Any]:
+        return self._signature.to_data(args, kwargs, self._helpers.settings.serializer)
 
     def call_with(self, data: dict[str, Any]) -> Callable[[], R]:
         """Return the call that data stand for.

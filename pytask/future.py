@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from pytask.events import Subscription
 from pytask.exceptions import TaskFailed, TaskNotFound, WaitTimeout
-from pytask.records import from_json
+from pytask.serializers import decode_value
 from pytask.states import READY, State
 
 if TYPE_CHECKING:
@@ -203,7 +203,7 @@ class TaskFuture:
 def read_event(task_id: str, message: bytes) -> Event | None:
     """Turn a message of a task's channel into an event; None if it is none."""
     try:
-        body = from_json(message)
+        body = decode_value(message)
     except ValueError:
         return None
     if not isinstance(body, dict) or not isinstance(body.get("event"), str):
@@ -215,6 +215,6 @@ def _decode(output: str | None) -> Any:
     if output is None:
         return None
     try:
-        return from_json(output.encode("utf-8", "surrogateescape"))
+        return decode_value(output)
     except ValueError:
         return output

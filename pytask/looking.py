@@ -8,7 +8,9 @@ from typing import Any, overload
 
 from pytask.exceptions import InvalidTask, WrongKeyType
 from pytask.keys import DEFAULT_QUEUE, Keys
-from pytask.records import check_task_id, to_json
+from pytask.records import check_task_id
+from pytask.serializers import JSON, encode_value
+from pytask.settings import Settings
 from pytask.store import Store
 
 
@@ -16,6 +18,7 @@ class Looking:
     """Reads records and lists."""
 
     keys: Keys
+    settings: Settings
 
     @property
     def store(self) -> Store:
@@ -59,7 +62,8 @@ class Looking:
 
         Returns:
             A dict of all fields (empty if there is no record), the value of the one field or None,
-            or the values in the order of the names.
+            or the values in the order of the names. :func:`pytask.decode_value` decodes ``data``
+            and ``output``.
         """
         if keys is None:
             return self.store.read_record(task_id)
@@ -70,8 +74,9 @@ class Looking:
     def set_task(
         self, task_id: str, data: str | Mapping[str, Any], value: Any | None = None
     ) -> None:
-        """Write fields of a record as they are; text stays text, anything else becomes JSON.
+        """Write fields of a record; text stays as it is, anything else is encoded.
 
+        ``data`` and ``output`` are encoded as the serializer of the app says, other fields as JSON.
         For what a task reads at its next start or reload, typically ``data``. The fields by which
         workers agree (``state``, ``run``, …) are better left to the other methods.
 
@@ -81,7 +86,7 @@ class Looking:
             value: The value of the one field.
 
         Raises:
-            InvalidTask: A value has no JSON form, or a field was named without a value.
+            InvalidTask: There is no form for a value, or a field was named without a value.
         """
         check_task_id(task_id)
         if isinstance(data, str):
@@ -90,13 +95,22 @@ class Looking:
             data = {data: value}
         try:
             fields = {
-                name: item if isinstance(item, str) else to_json(item).decode()
+                name: item if isinstance(item, str) else self._encode(name, item)
                 for name, item in data.items()
             }
         except (TypeError, ValueError) as error:
-            raise InvalidTask(f"fields of task {task_id} are not JSON: {error}") from None
+            raise InvalidTask(f"fields of task {task_id} cannot be stored: {error}") from None
         if fields:
             self.store.write_fields(task_id, fields)
+
+    def _encode(self, field: str, value: Any) -> bytes:
+        # Scripts read the other fields, which are text and JSON whatever an app writes.
+        serializer = self.settings.serializer if field in ("data", "output") else JSON
+        encoded = encode_value(value, serializer)
+        most = self.settings.max_data_bytes
+        if field == "data" and len(encoded) > most:
+            raise ValueError(f"data is {len(encoded):,} bytes, more than max_data_bytes={most:,}")
+        return encoded
 
 
 def wrong_type(keys: Keys, task_id: str) -> WrongKeyType:

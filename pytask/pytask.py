@@ -15,8 +15,8 @@ from pytask.discovery import find_modules, task_classes_of
 from pytask.exceptions import ConfigurationError
 from pytask.functions import TaskFunction, decorate
 from pytask.helpers import PyTaskHelpers
-from pytask.records import encode_data
 from pytask.schedules import SCHEDULE_OPTIONS, make_schedule
+from pytask.serializers import encode_data
 from pytask.settings import Settings
 from pytask.store import Store
 from pytask.worker.registry import TaskRegistry
@@ -213,10 +213,10 @@ class PyTask:
 
         Raises:
             ConfigurationError: An option cannot be used, or another schedule has that name.
-            InvalidTask: The data have no JSON form.
+            InvalidTask: The serializer has no form for the data.
         """
         schedule = make_schedule(task_name, **options)
-        encode_data(task_name, schedule.data, self.settings.max_data_bytes)
+        encode_data(task_name, schedule.data, self.settings)
         self._registry.add_schedule(schedule)
 
     def discover(self, *modules: str) -> list[str]:
@@ -260,9 +260,9 @@ class PyTask:
             **task_data: What its ``__init__`` is given.
 
         Raises:
-            InvalidTask: The data have no JSON form, or too long a one.
+            InvalidTask: The serializer has no form for the data, or too long a one.
         """
-        data = encode_data(task_name, task_data, self.settings.max_data_bytes)
+        data = encode_data(task_name, task_data, self.settings)
         if self._supervisor is not None:
             self._supervisor.parts.local_tasks.add(task_name, data)
         else:

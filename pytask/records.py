@@ -1,4 +1,4 @@
-"""The shapes that travel between the store and everybody else, and the JSON they carry.
+"""The shapes that travel between the store and everybody else, and JSON.
 
 A record is the Redis hash of a task. Its fields, all text::
 
@@ -25,7 +25,6 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Mapping
 from contextlib import suppress
 from types import NoneType
 from typing import Any, NamedTuple
@@ -96,7 +95,7 @@ class ClaimReply(NamedTuple):
 
 
 class Outcome(NamedTuple):
-    """How a run ended; ``output`` is JSON."""
+    """How a run ended; ``output`` is encoded already."""
 
     task_id: str
     token: str
@@ -248,21 +247,3 @@ def from_json(value: bytes) -> Any:
 
 def _refuse(constant: str) -> None:
     raise ValueError(f"{constant} is not JSON")
-
-
-def encode_data(task: str, data: Mapping[str, Any], max_bytes: int) -> bytes:
-    """Encode the data of a task request.
-
-    Raises:
-        InvalidTask: It has no JSON form or is larger than ``max_bytes``.
-    """
-    try:
-        encoded = to_json(data)
-    except (TypeError, ValueError) as error:
-        raise InvalidTask(f"data of a {task!r} task is not JSON: {error}") from None
-    if len(encoded) > max_bytes:
-        raise InvalidTask(
-            f"data of a {task!r} task is {len(encoded):,} bytes of JSON, more than max_data_bytes="
-            f"{max_bytes:,}; store it elsewhere and pass its name"
-        )
-    return encoded

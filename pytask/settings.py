@@ -9,12 +9,15 @@ from typing import Any
 from pytask.exceptions import ConfigurationError
 from pytask.keys import DEFAULT_QUEUE, check_queue_name
 
+#: What ``data`` and ``output`` can be written as, see pytask.serializers.
+SERIALIZERS = ("json", "msgpack")
+
 
 @dataclass(frozen=True)
 class Settings:
     """How a worker and its clients behave. Durations are seconds.
 
-    All of these are keyword options of :class:`pytask.PyTask`; the first nine matter to
+    All of these are keyword options of :class:`pytask.PyTask`; the first ten matter to
     :class:`pytask.PyTaskHelpers` as well.
 
     Raises:
@@ -35,9 +38,11 @@ class Settings:
     redis_patience: float = 10.0
     #: Replicas that must have a task before its start is acknowledged; 0: the master is enough.
     wait_replicas: int = 0
-    #: Largest ``data`` a client stores, in bytes of JSON.
+    #: What is written as ``data`` and ``output``, ``json`` or ``msgpack``; both are read.
+    serializer: str = "json"
+    #: Largest ``data`` a client stores, in bytes once it is encoded.
     max_data_bytes: int = 1_000_000
-    #: Largest ``output`` a worker stores, in bytes of JSON.
+    #: Largest ``output`` a worker stores, in bytes once it is encoded.
     max_output_bytes: int = 1_000_000
 
     #: Tasks one worker runs at a time.
@@ -87,6 +92,8 @@ class Settings:
             check_queue_name(queue)
         if len(set(self.queues)) < len(self.queues):
             raise ConfigurationError(f"queues={self.queues}: a queue is named twice")
+        if self.serializer not in SERIALIZERS:
+            raise ConfigurationError(f"serializer={self.serializer!r}: {' or '.join(SERIALIZERS)}")
         self._check_ranges()
         if self.redis_grace >= self.worker_timeout:
             raise ConfigurationError(

@@ -1,6 +1,6 @@
 """What a function takes: how a call becomes the data of a task, and data a call again.
 
-Data are a JSON object of arguments by name. Positional arguments are stored under their names too,
+Data are an object of arguments by name. Positional arguments are stored under their names too,
 those of ``*args`` as an array. Where an argument is annotated with a type msgspec knows (dates,
 UUIDs, enums, dataclasses, containers of them), it is checked and converted on both sides, so a
 wrong one is refused where the task is started and, if it was written by hand, where it runs.
@@ -16,7 +16,9 @@ from typing import Any
 import msgspec
 
 from pytask.exceptions import ConfigurationError, UnfitTask
+from pytask.serializers import JSON
 
+_BYTES = (bytes, bytearray, memoryview)
 _BY_POSITION = (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD)
 
 
@@ -48,8 +50,15 @@ class Signature:
         self._rest = next((n for n, p in parameters.items() if p.kind is p.VAR_POSITIONAL), None)
         self._named_rest = next((n for n, p in parameters.items() if p.kind is p.VAR_KEYWORD), None)
 
-    def to_data(self, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> dict[str, Any]:
+    def to_data(
+        self, args: tuple[Any, ...], kwargs: Mapping[str, Any], serializer: str = JSON
+    ) -> dict[str, Any]:
         """Return the data of a call.
+
+        Args:
+            args: Arguments by position.
+            kwargs: Arguments by name.
+            serializer: How the data will be encoded; to JSON bytes go as base64.
 
         Raises:
             InvalidTask: The arguments do not fit the function.
@@ -59,9 +68,9 @@ class Signature:
         except TypeError as error:
             raise UnfitTask(f"arguments of task {self._task!r}: {error}") from None
         more = given.pop(self._named_rest, {}) if self._named_rest else {}
-        data = {name: self._checked(name, value, to_json=True) for name, value in given.items()}
+        data = {name: self._checked(name, value, serializer) for name, value in given.items()}
         for name, value in more.items():
-            data[name] = self._checked_as(self._named_rest, name, value, to_json=True)
+            data[name] = self._checked_as(self._named_rest, name, value, serializer)
         return data
 
     def to_call(self, data: Mapping[str, Any]) -> tuple[tuple[Any, ...], dict[str, Any]]:
@@ -96,27 +105,31 @@ class Signature:
             raise UnfitTask(f"data does not fit {self._task!r}: {error}") from None
         return tuple(args), kwargs
 
-    def _checked(self, name: str, value: Any, to_json: bool = False) -> Any:
+    def _checked(self, name: str, value: Any, serializer: str | None = None) -> Any:
         if name != self._rest:
-            return self._checked_as(name, name, value, to_json)
+            return self._checked_as(name, name, value, serializer)
         if not isinstance(value, list | tuple):
             raise UnfitTask(f"argument {name!r} of task {self._task!r}: an array is needed")
         return [
-            self._checked_as(name, f"{name}[{at}]", one, to_json) for at, one in enumerate(value)
+            self._checked_as(name, f"{name}[{at}]", one, serializer) for at, one in enumerate(value)
         ]
 
     def _checked_as(
-        self, typed_as: str | None, name: str, value: Any, to_json: bool = False
+        self, typed_as: str | None, name: str, value: Any, serializer: str | None = None
     ) -> Any:
+        """Return a value as it is stored; without a serializer, as the function wants it."""
         kind = self._types.get(typed_as) if typed_as is not None else None
         if kind is None:
             return value
         try:
-            plain = msgspec.to_builtins(value)
+            # Bytes are no text, though they travel as such in JSON.
+            plain = msgspec.to_builtins(value, builtin_types=_BYTES)
             converted = msgspec.convert(plain, kind)
         except (msgspec.ValidationError, TypeError) as error:
             raise UnfitTask(f"argument {name!r} of task {self._task!r}: {error}") from None
-        return plain if to_json else converted
+        if serializer is None:
+            return converted
+        return msgspec.to_builtins(value) if serializer == JSON else plain
 
 
 def _is_checkable(hint: Any) -> bool:

@@ -8,7 +8,8 @@ from typing import Any
 from pytask.exceptions import InvalidTask
 from pytask.keys import DEFAULT_QUEUE, check_queue_name
 from pytask.policy import FAR, NO_POLICY, OVERRIDABLE, Policy, encode_overrides
-from pytask.records import NewTask, check_task_id, encode_data, new_task_id
+from pytask.records import NewTask, check_task_id, new_task_id
+from pytask.serializers import encode_data
 from pytask.settings import Settings
 
 #: A pair of name and data, or a mapping with "task" and any of the options of ``submit``.
@@ -75,7 +76,7 @@ def new_task(
     Args:
         name: ``NAME`` of the task class.
         data: What its ``__init__`` is given.
-        settings: Bounds.
+        settings: Bounds, and the serializer.
         policy: Of the class, where it is known: decides what is not said here.
         task_id: Its ID; None: a random one.
         cleanup: False keeps the record after the end.
@@ -93,7 +94,7 @@ def new_task(
     if not isinstance(data, Mapping):
         raise InvalidTask(f"data of a {name!r} task is no mapping: {data!r}")
     task_id = new_task_id() if task_id is None else check_task_id(task_id)
-    encoded = encode_data(name, data, settings.max_data_bytes)
+    encoded = encode_data(name, data, settings)
     if queue is None:
         queue = policy.queue
     elif queue != DEFAULT_QUEUE:

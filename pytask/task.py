@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Protocol
 
 from pytask.exceptions import LeaseLost, TaskStateError
 from pytask.policy import FAR
-from pytask.records import to_json
+from pytask.serializers import encode_value
 
 if TYPE_CHECKING:
     from pytask.helpers import PyTaskHelpers
@@ -163,7 +163,8 @@ class Task:
         """Do the work; the task ends when this returns.
 
         Returns:
-            Anything that has a JSON form; it is stored as the output of the task.
+            Anything the serializer of the app has a form for; it is stored as the output of the
+            task.
 
         Raises:
             Task.Error: The task failed in an expected way.
@@ -182,21 +183,22 @@ class Task:
     def emit(self, event: str, data: Any = None) -> None:
         """Publish an event on the channel of this task.
 
-        Subscribers get the JSON object ``{"event": event, "data": data}``. Nobody needs to
-        listen, and nothing is stored.
+        Subscribers get the object ``{"event": event, "data": data}`` in the format the serializer
+        of the app writes. Nobody needs to listen, and nothing is stored.
 
         Args:
             event: Name of the event.
-            data: Anything that has a JSON form.
+            data: Anything the serializer of the app has a form for.
 
         Raises:
             LeaseLost: This run is over: stopped, ended, or taken over by another worker.
             RedisUnavailable: Redis did not answer for ``redis_patience`` seconds.
             TaskStateError: The task does not run in a worker.
-            TypeError: ``data`` has no JSON form.
+            TypeError: The serializer has no form for ``data``.
             ValueError: ``data`` holds NaN, an infinity or itself.
         """
         run: Binding = _binding_of(self, "emit")
         if run.is_over:
             raise LeaseLost(f"event {event!r} of task {run.task_id} was not sent: its run is over")
-        run.environment.store.publish(run.task_id, event, to_json(data))
+        store = run.environment.store
+        store.publish(run.task_id, event, encode_value(data, store.settings.serializer))

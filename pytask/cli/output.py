@@ -8,12 +8,13 @@ from typing import Any
 
 import click
 
-from pytask.records import from_json, shown, to_json
+from pytask.records import shown, to_json
+from pytask.serializers import decode_value, readable
 
 
 def echo_json(value: Any) -> None:
-    """Write a value as one line of JSON."""
-    click.echo(to_json(value).decode())
+    """Write a value as one line of JSON; what JSON has no form for as pytask.serializers says."""
+    click.echo(to_json(readable(value)).decode())
 
 
 def echo_table(columns: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
@@ -37,15 +38,15 @@ def echo_table(columns: Sequence[str], rows: Iterable[Sequence[object]]) -> None
 
 
 def decoded(text: str | None) -> Any:
-    """Return the value of a JSON text, or the text itself if it is none."""
+    """Return the value of an encoded field, or the field itself if it is none."""
     if text is None:
         return None
     try:
-        return from_json(text.encode("utf-8", "surrogateescape"))
+        return decode_value(text)
     except ValueError:
         return text
 
 
 def as_text(value: Any) -> str:
-    """Return text as it is and anything else as JSON."""
-    return value if isinstance(value, str) else to_json(value).decode()
+    """Return text as it is and anything else as JSON, see :func:`echo_json`."""
+    return value if isinstance(value, str) else to_json(readable(value)).decode()

@@ -21,6 +21,7 @@ from gevent import Greenlet, get_hub
 from greenlet import GreenletExit, greenlet
 
 from pytask.exceptions import UnfitTask, UnknownTask
+from pytask.settings import Settings
 from pytask.states import State
 from pytask.task import current
 from pytask.worker.outcomes import (
@@ -45,7 +46,7 @@ class GreenletExecutor:
     Args:
         registry: The task classes.
         exception_handlers: Called with the exception of a task that ended in EXCEPTION.
-        max_output_bytes: Bound of an output.
+        settings: The form of outputs, and their bound.
         conclude: Told how a run ended, in the run's own greenlet; it must not wait.
         time_out: Told which run has lasted too long; it must not wait.
         stop_ended: Told that ``stop()`` of a run is over, and whether it failed.
@@ -55,14 +56,14 @@ class GreenletExecutor:
         self,
         registry: TaskRegistry,
         exception_handlers: Sequence[Callable[[BaseException], Any]],
-        max_output_bytes: int,
+        settings: Settings,
         conclude: Callable[[Run, State, bytes, float], None],
         time_out: Callable[[Run], None],
         stop_ended: Callable[[Run, bool], None],
     ) -> None:
         self._registry = registry
         self._exception_handlers = exception_handlers
-        self._max_output_bytes = max_output_bytes
+        self._settings = settings
         self._conclude = conclude
         self._time_out = time_out
         self._stop_ended = stop_ended
@@ -172,7 +173,7 @@ class GreenletExecutor:
 
     def _encode(self, run: Run, value: Any) -> bytes:
         try:
-            return encode_result(run.task, value, self._max_output_bytes)
+            return encode_result(run.task, value, self._settings)
         except UnfitResult:
             if run.stopping:
                 # Often what is left of a killed helper greenlet.
@@ -192,7 +193,7 @@ class GreenletExecutor:
                 )
             return State.STOPPED, NULL, 0.0
         task_class = kind.task_class if kind is not None else None
-        state, output = judge(error, task_class, self._max_output_bytes)
+        state, output = judge(error, task_class, self._settings)
         delay = next_try(run, kind.policy, error, state) if kind is not None else None
         if state is State.EXCEPTION:
             logger.warning(

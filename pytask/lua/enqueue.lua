@@ -9,7 +9,7 @@
 -- KEYS[4 .. 3+n] record (hash) of each task  KEYS[4+n ..] new queues (lists)
 -- ARGV[1] number of tasks n  ARGV[2] request id  ARGV[3] '1' to write in any case, so that a WAIT for
 -- replicas that follows covers what an earlier call has written; then nine for each task:
--- ARGV id, task, data (JSON), index of its queue among the queues, name of its queue ('' = the
+-- ARGV id, task, data (encoded), index of its queue among the queues, name of its queue ('' = the
 -- default one), cleanup ('' or 'false'), delay in seconds, expires in seconds (0 = never),
 -- policy (JSON or '')
 --

@@ -8,7 +8,7 @@
 -- KEYS[1] tasks (set)  KEYS[2] leases (zset)  KEYS[3] end queue (list)  KEYS[4] delayed (zset)
 -- KEYS[5 ..] record (hash) of each run
 -- ARGV[1] prefix of channels, then five for each run:
--- ARGV id, token, state, output (JSON), delay in seconds until the next attempt (RETRY only)
+-- ARGV id, token, state, output (encoded), delay in seconds until the next attempt (RETRY only)
 --
 -- Returns a list with a code for each run:
 --          1 stored

@@ -8,7 +8,7 @@
 -- KEYS[1] schedules (hash: name -> next due time)  KEYS[2] record (hash)  KEYS[3] new queue (list)
 -- ARGV[1] name of the schedule  ARGV[2] due time the caller knows ('' = none)  ARGV[3] next due time
 -- ARGV[4] id of the task to start ('' = none: the occurrence is left out)  ARGV[5] task
--- ARGV[6] data (JSON)  ARGV[7] name of its queue ('' = the default one)
+-- ARGV[6] data (encoded)  ARGV[7] name of its queue ('' = the default one)
 -- ARGV[8] seconds until it expires (0 = never)
 --
 -- Returns {code, due time now, time}:

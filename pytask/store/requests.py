@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 from pytask.keys import DEFAULT_QUEUE
-from pytask.records import NewTask, new_request_id, to_json
+from pytask.records import NewTask, new_request_id
+from pytask.serializers import encode_event
 from pytask.states import Code, State
 from pytask.store.calls import Argument, Calls, Counted, chunks, codes
 
@@ -135,13 +136,13 @@ class Requests(Calls):
         Args:
             task_id: The task.
             event: Name of the event.
-            data: JSON.
+            data: Encoded already, in either format.
         """
-        message = b'{"event":' + to_json(event) + b',"data":' + data + b"}"
+        message = encode_event(event, data)
         keys = [self.keys.of(task_id).record(task_id)]
         self._run("publish", keys, [self.keys.events_channel(task_id), message])
 
-    def write_fields(self, task_id: str, values: dict[str, str]) -> None:
+    def write_fields(self, task_id: str, values: Mapping[str, str | bytes]) -> None:
         """Set fields of a record by hand; creates the record if there is none."""
         args: list[Argument] = [self.keys.of(task_id).record(task_id)]
         for name, value in values.items():

@@ -8,7 +8,9 @@ from typing import Any
 from greenlet import GreenletExit
 
 from pytask.exceptions import InvalidTask, StopTask, UnfitTask, UnknownTask
-from pytask.records import from_json, to_json
+from pytask.records import to_json
+from pytask.serializers import FORMATS, decode_value, encode_value
+from pytask.settings import Settings
 from pytask.states import State
 from pytask.task import Retry, Task
 
@@ -31,58 +33,60 @@ def decode_data(task: str, data: bytes) -> dict[str, Any]:
     """Return the keyword arguments for ``__init__``.
 
     Raises:
-        UnfitTask: It is not a JSON object.
+        UnfitTask: It is no object, or neither JSON nor MessagePack.
     """
     if data == _EMPTY:
         return {}
     try:
-        decoded = from_json(data)
+        decoded = decode_value(data)
     except ValueError as error:
-        what = f"is not JSON: {error}" if data else "is missing; without options it is {}"
+        what = f"is {error}" if data else "is missing; without options it is {}"
         raise UnfitTask(f"data of this {task!r} task {what}") from None
     if not isinstance(decoded, dict):
-        raise UnfitTask(
-            f"data of this {task!r} task is a JSON {_json_type(decoded)}, not an object"
-        )
+        raise UnfitTask(f"data of this {task!r} task is {_name_of_type(decoded)}, not an object")
     return decoded
 
 
-def encode_result(task: str, value: Any, max_bytes: int) -> bytes:
-    """Return the JSON of what ``start`` returned.
+def encode_result(task: str, value: Any, settings: Settings) -> bytes:
+    """Return the stored form of what ``start`` returned.
 
     Raises:
-        UnfitResult: It has no JSON form, or one of more than ``max_bytes``.
+        UnfitResult: The serializer has no form for it, or one of more than ``max_output_bytes``.
     """
     if value is None:
         return NULL
     try:
-        output = to_json(value)
+        output = encode_value(value, settings.serializer)
     except Exception as error:
         raise UnfitResult(
-            f"start() of {task!r} returned a {type(value).__name__} that is not JSON: {error}"
+            f"start() of {task!r} returned a {type(value).__name__} that is not "
+            f"{FORMATS[settings.serializer]}: {error}"
         ) from None
-    if len(output) > max_bytes:
+    if len(output) > settings.max_output_bytes:
         raise UnfitResult(
-            f"start() of {task!r} returned {len(output):,} bytes of JSON, more than "
-            f"max_output_bytes={max_bytes:,}; store it elsewhere and return its name"
+            f"start() of {task!r} returned {len(output):,} bytes of "
+            f"{FORMATS[settings.serializer]}, more than "
+            f"max_output_bytes={settings.max_output_bytes:,}; store it elsewhere and return its "
+            "name"
         )
     return output
 
 
 def judge(
-    error: BaseException, task_class: type[Any] | None, max_bytes: int
+    error: BaseException, task_class: type[Any] | None, settings: Settings
 ) -> tuple[State, bytes]:
     """Return the state and output of a run that ended with an exception.
 
     Args:
         error: What was raised; its traceback is read.
         task_class: The class of the task, None if there is none.
-        max_bytes: Bound of the output.
+        settings: The form of the output, and its bound.
     """
+    max_bytes = settings.max_output_bytes
     if isinstance(error, STOPPING):
         return State.STOPPED, NULL
     if isinstance(error, (Task.Error, Retry, getattr(task_class, "Error", Task.Error))):
-        return State.ERROR, _encode_message(error, max_bytes)
+        return State.ERROR, _encode_message(error, settings)
     if isinstance(error, _SAY_ALL) or (task_class is None and isinstance(error, UnknownTask)):
         return State.EXCEPTION, _encode_text(str(error), max_bytes)
     return State.EXCEPTION, _encode_text(_traceback_of(error), max_bytes)
@@ -94,10 +98,11 @@ def did_not_fit(error: TypeError) -> bool:
     return trace is not None and trace.tb_next is None
 
 
-def _encode_message(error: BaseException, max_bytes: int) -> bytes:
-    args = error.args
+def _encode_message(error: BaseException, settings: Settings) -> bytes:
+    args, max_bytes = error.args, settings.max_output_bytes
+    value = None if not args else args[0] if len(args) == 1 else list(args)
     try:
-        output = to_json(None if not args else args[0] if len(args) == 1 else list(args))
+        output = encode_value(value, settings.serializer)
     except Exception:
         return _encode_text(_text_of(error), max_bytes)
     return output if len(output) <= max_bytes else _encode_text(_text_of(error), max_bytes)
@@ -135,6 +140,13 @@ def _text_of(error: BaseException) -> str:
         return type(error).__name__
 
 
-def _json_type(value: Any) -> str:
-    names = {list: "array", str: "string", bool: "boolean", int: "number", float: "number"}
-    return names.get(type(value), "null")
+def _name_of_type(value: Any) -> str:
+    names = {
+        list: "a JSON array",
+        str: "a JSON string",
+        bool: "a JSON boolean",
+        int: "a JSON number",
+        float: "a JSON number",
+        type(None): "a JSON null",
+    }
+    return names.get(type(value), type(value).__name__)

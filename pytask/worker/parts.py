@@ -88,7 +88,7 @@ class Parts:
         executor = GreenletExecutor(
             registry,
             exception_handlers,
-            settings.max_output_bytes,
+            settings,
             self.runner.conclude,
             lambda run: self.runner.request(run, TIME_OUT),
             lambda run, failed: self.stopper.stop_ended(run, failed),
@@ -96,9 +96,7 @@ class Parts:
         self.stopper = Stopper(executor, self.runner.abandon)
         self.runner.wire(executor, self.stopper)
         self.local_tasks.wire(self.runner)
-        scheduler = Scheduler(
-            store, registry.schedules, registry.policy_of, settings.max_data_bytes
-        )
+        scheduler = Scheduler(store, registry.schedules, registry.policy_of, settings)
         self.schedulers = [scheduler] if settings.schedule_periodic and registry.schedules else []
         self._make_watching()
         self._make_claiming()

@@ -8,8 +8,9 @@ import time
 from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 
-from pytask.records import encode_data
 from pytask.schedules import Schedule
+from pytask.serializers import encode_data
+from pytask.settings import Settings
 from pytask.store import Store
 from pytask.store.timetable import Tick
 from pytask.submission import PolicyOf
@@ -29,7 +30,7 @@ class Scheduler(Service):
         store: Where the due times are.
         schedules: The schedules.
         policy_of: Knows queue and expiry of a task.
-        max_data_bytes: Bound of its data.
+        settings: The form of its data, and their bound.
     """
 
     name = "scheduler"
@@ -39,13 +40,13 @@ class Scheduler(Service):
         store: Store,
         schedules: Sequence[Schedule],
         policy_of: PolicyOf,
-        max_data_bytes: int,
+        settings: Settings,
     ) -> None:
         super().__init__()
         self._store = store.patient(0)
         self._schedules = schedules
         self._policy_of = policy_of
-        self._max_data_bytes = max_data_bytes
+        self._settings = settings
         #: For each schedule the due time known and the monotonic instant to look again.
         self._known: dict[str, tuple[float | None, float]] = {}
 
@@ -87,7 +88,7 @@ class Scheduler(Service):
             following=after,
             started=started,
             task=schedule.task,
-            data=encode_data(schedule.task, schedule.data, self._max_data_bytes),
+            data=encode_data(schedule.task, schedule.data, self._settings),
             queue=policy.queue,
             expires=policy.expires,
         )

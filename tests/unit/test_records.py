@@ -3,7 +3,6 @@
 import json
 import math
 import re
-from collections import OrderedDict
 from datetime import datetime
 from types import MappingProxyType
 
@@ -13,7 +12,7 @@ from hypothesis import strategies as st
 
 from pytask import records
 from pytask.exceptions import InvalidTask
-from pytask.records import check_task_id, encode_data, from_json, id_to_bytes, to_json, to_text
+from pytask.records import check_task_id, from_json, id_to_bytes, to_json, to_text
 
 TEXT = st.text(st.characters(exclude_categories=["Cs"]))
 VALUES = st.recursive(
@@ -98,17 +97,6 @@ def test_what_holds_itself_or_is_nested_without_end_is_refused():
 def test_what_is_not_json_is_refused(value):
     with pytest.raises(ValueError):
         from_json(value)
-
-
-def test_data_are_encoded_within_the_limit():
-    assert encode_data("t", {"a": [1]}, 9) == b'{"a":[1]}'
-    assert encode_data("t", OrderedDict(a=1), 99) == b'{"a":1}'
-    with pytest.raises(InvalidTask, match=r"'t'.*9 bytes.*max_data_bytes=8"):
-        encode_data("t", {"a": [1]}, 8)
-    with pytest.raises(InvalidTask, match=r"'t'.*not JSON"):
-        encode_data("t", {"a": object()}, 99)
-    with pytest.raises(InvalidTask, match="not JSON"):
-        encode_data("t", {"a": math.nan}, 99)
 
 
 @settings(derandomize=True, database=None)

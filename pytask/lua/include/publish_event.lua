@@ -1,6 +1,13 @@
--- Tell whoever watches the task. data is JSON already and is never decoded here: Lua would
--- mangle large numbers and empty lists.
+-- Tell whoever watches the task, in the format its data are in: JSON, or MessagePack behind the byte
+-- 193. data is never decoded here: Lua would mangle large numbers and empty lists.
 local function publish_event(channel_prefix, id, event, data)
-  redis.call('PUBLISH', channel_prefix .. id,
-    '{"event":"' .. event .. '","data":' .. data .. '}')
+  local message
+  if string.byte(data) == 193 then
+    -- A map of two entries with short texts as names; the name of an event is shorter than 32 bytes.
+    message = '\193\130\165event' .. string.char(160 + #event) .. event .. '\164data' ..
+      string.sub(data, 2)
+  else
+    message = '{"event":"' .. event .. '","data":' .. data .. '}'
+  end
+  redis.call('PUBLISH', channel_prefix .. id, message)
 end
