@@ -6,6 +6,7 @@ import signal
 import pytest
 
 from pytask.records import to_json
+from pytask.serializers import encode_event, encode_value
 
 
 @pytest.fixture
@@ -25,6 +26,15 @@ def listen(shell, spawn, wait_until):
 
 def emit(shell, task_id, event, data=None):
     shell.raw.publish(shell.names.task_prefix + task_id, to_json({"event": event, "data": data}))
+
+
+def test_an_event_in_messagepack_is_shown_with_bytes_as_base64(shell, listen):
+    listener = listen("a", "--count", "2", "--json")
+    shell.raw.publish(
+        shell.names.task_prefix + "a", encode_event("page", encode_value([b"\xff"], "msgpack"))
+    )
+    assert listener.wait() == 0
+    assert events_of(listener)[1] == ("a", "page", ["/w=="])
 
 
 def events_of(listener):

@@ -178,3 +178,18 @@ def test_schedules_shows_what_is_due_next_and_forgets_what_nobody_defines(shell)
     assert len(shell("schedules").lines) == 2
     again = shell("schedules", "--forget", "late")
     assert again.code == 1 and "no schedule 'late' is known" in again.err
+
+
+def test_bytes_are_shown_as_base64(shell):
+    from pytask.serializers import encode_value
+
+    shell.make_ended("x")
+    packed = {"data": encode_value({"a": b"\xff", 1: 2}, "msgpack")}
+    packed["output"] = encode_value([b"\x00", "ok"], "msgpack")
+    shell.raw.hset(shell.names.task_prefix + "x", mapping=packed)
+
+    found = shell("show", "x", "--json").object
+    assert (found["data"], found["output"]) == ({"a": "/w==", "1": 2}, ["AA==", "ok"])
+    shown = shell("show", "x").lines
+    rows = dict(line.split(maxsplit=1) for line in shown if line.startswith(("data ", "output ")))
+    assert rows == {"data": '{"a":"/w==","1":2}', "output": '["AA==","ok"]'}

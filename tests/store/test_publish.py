@@ -4,6 +4,8 @@ import json
 
 import pytest
 
+from pytask.serializers import MSGPACK, decode_value, encode_value
+
 
 @pytest.mark.topologies("valkey", "cluster")
 def test_what_a_task_says_is_heard_before_its_end(lab, events_of):
@@ -36,3 +38,12 @@ def test_a_foreign_value_under_the_name_of_the_record_does_not_matter(lab, event
     events = events_of(task_id)
     lab.store.publish(task_id, "hello", b"[1]")
     assert json.loads(events.get()) == {"event": "hello", "data": [1]}
+
+
+@pytest.mark.topologies("valkey", "cluster")
+def test_what_a_task_says_in_messagepack_is_heard_as_it_was_said(lab, events_of):
+    task_id = lab.waiting()
+    events = events_of(task_id)
+    name = "a name of more than thirty-one bytes"
+    lab.store.publish(task_id, name, encode_value([b"\xff"], MSGPACK))
+    assert decode_value(events.get()) == {"event": name, "data": [b"\xff"]}

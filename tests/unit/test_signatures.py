@@ -173,3 +173,28 @@ def test_an_annotation_that_names_nothing_is_told_at_once() -> None:
 
     with pytest.raises(ConfigurationError, match=r"task 't': an annotation of .*Nowhere"):
         Signature(function, "t")
+
+
+def test_bytes_stay_bytes_in_messagepack_and_travel_as_base64_in_json() -> None:
+    def store(picture: bytes, *more: bytes, on: datetime.datetime | None = None) -> None: ...
+
+    signature = Signature(store, "t")
+    at = datetime.datetime(2026, 1, 1, tzinfo=datetime.UTC)
+    args, kwargs = (b"\xff", b"\x00"), {"on": at}
+
+    packed = signature.to_data(args, kwargs, "msgpack")
+    assert (packed["picture"], packed["more"]) == (b"\xff", [b"\x00"])
+    plain = signature.to_data(args, kwargs)
+    assert (plain["picture"], plain["more"]) == ("/w==", ["AA=="])
+    for data in (packed, plain, {**packed, "on": at}):
+        assert signature.to_call(data) == (args, kwargs)
+
+
+@pytest.mark.parametrize("serializer", ["json", "msgpack"])
+def test_bytes_are_no_text(serializer: str) -> None:
+    def send(to: str) -> None: ...
+
+    with pytest.raises(UnfitTask, match="argument 'to' of task 't': Expected `str`, got `bytes`"):
+        Signature(send, "t").to_data((b"a",), {}, serializer)
+    with pytest.raises(UnfitTask, match="Expected `str`, got `bytes`"):
+        Signature(send, "t").to_call({"to": b"a"})
