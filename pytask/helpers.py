@@ -10,7 +10,8 @@ import threading
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Self
 
-from pytask.connection import Connector, Link, connect
+from pytask.backends import Backend, Link
+from pytask.connection import connect
 from pytask.exceptions import TaskNotFound
 from pytask.future import TaskFuture
 from pytask.keys import Keys
@@ -19,7 +20,7 @@ from pytask.loops import run_loop
 from pytask.records import NewTask, check_task_id
 from pytask.settings import Settings
 from pytask.states import Code, State
-from pytask.store import Store
+from pytask.store import Store, open_store
 from pytask.submission import PolicyOf, TaskRequest, new_task, no_policy, read_request
 
 __all__ = ["PyTaskHelpers", "run_loop"]
@@ -67,7 +68,7 @@ class PyTaskHelpers(Looking):
 
     @classmethod
     def of(
-        cls, connector: Connector, settings: Settings, policy_of: PolicyOf | None = None
+        cls, connector: Backend, settings: Settings, policy_of: PolicyOf | None = None
     ) -> PyTaskHelpers:
         """Build helpers on an address that was read already.
 
@@ -82,7 +83,7 @@ class PyTaskHelpers(Looking):
             helpers.policy_of = policy_of
         return helpers
 
-    def rebind(self, connector: Connector, settings: Settings) -> None:
+    def rebind(self, connector: Backend, settings: Settings) -> None:
         """Point these helpers, and whoever holds them, at another Redis or other options."""
         self.connector = connector
         self.settings = settings
@@ -128,7 +129,7 @@ class PyTaskHelpers(Looking):
         """
         store = self._store
         if store is None:
-            store = Store(self.link, self.keys, self.settings)
+            store = open_store(self.connector, self.link, self.keys, self.settings)
             if self.keys.tagged:
                 store.agree_partitions()
             self._store = store

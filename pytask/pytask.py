@@ -18,7 +18,7 @@ from pytask.helpers import PyTaskHelpers
 from pytask.schedules import SCHEDULE_OPTIONS, make_schedule
 from pytask.serializers import encode_data
 from pytask.settings import Settings
-from pytask.store import Store
+from pytask.store import Store, open_store
 from pytask.worker.registry import TaskRegistry
 
 if TYPE_CHECKING:
@@ -97,8 +97,9 @@ class PyTask:
         """The worker's own connection to its tasks."""
         if self._store is None:
             # A call without an answer for redis_grace means trouble; it is better asked again.
-            link = self.helpers.connector.link(timeout=max(1.0, self.settings.redis_grace))
-            self._store = Store(link, self.helpers.keys, self.settings)
+            backend, keys = self.helpers.connector, self.helpers.keys
+            link = backend.link(timeout=max(1.0, self.settings.redis_grace))
+            self._store = open_store(backend, link, keys, self.settings)
         return self._store
 
     @property

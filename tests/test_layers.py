@@ -25,6 +25,7 @@ LAYERS = {
     "records": 0,
     "settings": 0,
     "serializers": 0,
+    "backends": 1,
     "scripts": 1,
     "connection": 1,
     "store": 1,

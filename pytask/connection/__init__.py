@@ -7,7 +7,7 @@ once; :func:`retrying` is the one place where anything is sent again.
 Importing this package imports redis-py, so it comes after gevent's monkey-patching.
 """
 
-from pytask.connection.connector import Connector, connect
+from pytask.connection.connector import Connector, connect, open_redis
 from pytask.connection.embedded import EmbeddedServer
 from pytask.connection.errors import translate
 from pytask.connection.link import Link
@@ -21,6 +21,7 @@ __all__ = [
     "Link",
     "Patience",
     "connect",
+    "open_redis",
     "retrying",
     "translate",
 ]

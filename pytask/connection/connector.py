@@ -5,6 +5,8 @@ from __future__ import annotations
 import threading
 from typing import Any
 
+from pytask import backends
+from pytask.backends import Backend
 from pytask.connection import clients
 from pytask.connection.address import Address, HostPort, read_address
 from pytask.connection.embedded import EmbeddedEndpoint, EmbeddedServer, obtain_server
@@ -147,14 +149,26 @@ class Connector:
         return f"Connector({self.description})"
 
 
-def connect(redis_instance: Any, **options: Any) -> Connector:
-    """Return a connector for an address in any of the accepted forms.
+def connect(redis_instance: Any, **options: Any) -> Backend:
+    """Return the back-end for an address in any of the accepted forms.
 
     Args:
-        redis_instance: A URL, a dict of redis-py arguments, a ``(host, port)`` pair, a list of
-            pairs or dicts (more than one: a cluster), or a client object.
+        redis_instance: A URL of any scheme in :mod:`pytask.backends`, a dict of redis-py
+            arguments, a ``(host, port)`` pair, a list of pairs or dicts (more than one: a
+            cluster), or a client object.
         **options: redis-py arguments that complete an address, such as ``password``, and
             ``address_remap``, a function from an announced ``(host, port)`` to a reachable one.
+
+    Raises:
+        ConfigurationError: The address cannot be used.
+    """
+    if isinstance(redis_instance, str):
+        return backends.open_url(redis_instance, **options)
+    return open_redis(redis_instance, **options)
+
+
+def open_redis(redis_instance: Any, **options: Any) -> Connector:
+    """Return a connector for an address of ours; see :func:`connect`.
 
     Raises:
         ConfigurationError: The address cannot be used.

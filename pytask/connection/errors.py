@@ -149,6 +149,11 @@ def translate(error: Exception, command: object = "") -> RedisError:
     return RedisRejected(message)
 
 
+def error_of_text(text: str, command: object = "") -> RedisError:
+    """Return what :func:`translate` does for an error reply that redis-py has not read."""
+    return translate(redis_errors.ResponseError(text), command)
+
+
 def _passes(error: Exception, code: str, text: str) -> bool:
     if code in _LATER or any(part in text for part in _LATER_TEXTS):
         return True

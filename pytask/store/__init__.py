@@ -6,6 +6,9 @@ arguments, runs one script per partition, and turns the reply into records and r
 
 from __future__ import annotations
 
+from pytask.backends import Backend, Link, MakesStore
+from pytask.keys import Keys
+from pytask.settings import Settings
 from pytask.store.ownership import Ownership
 from pytask.store.reading import Reading
 from pytask.store.requests import Requests
@@ -27,4 +30,11 @@ class Store(Requests, Ownership, Upkeep, Timetable, Reading):
     """
 
 
-__all__ = ["Store"]
+def open_store(backend: Backend, link: Link, keys: Keys, settings: Settings) -> Store:
+    """Return the store of a back-end: its own if it has one, or ours on a link of it."""
+    if isinstance(backend, MakesStore):
+        return backend.make_store(link, keys, settings)
+    return Store(link, keys, settings)
+
+
+__all__ = ["Store", "open_store"]

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from typing import Any, Protocol, TypeVar
+from typing import Any, TypeVar
 
+from pytask.backends import Link
 from pytask.connection.retry import Patience, retrying
 from pytask.keys import Keys, PartitionKeys
 from pytask.records import to_text
@@ -19,25 +20,6 @@ Argument = str | bytes | int | float
 #: Most tasks one script call handles, whatever the settings say: Lua's ``unpack`` fails at 8,000
 #: values, and by then half of the work would have been written.
 MAX_BATCH = 1_000
-
-
-class Link(Protocol):
-    """What the store needs of a connection; :class:`pytask.connection.link.Link` is one."""
-
-    def execute(self, *args: Any) -> Any: ...
-
-    def blocking(self, seconds: float, *args: Any) -> Any: ...
-
-    def evalsha(
-        self,
-        sha: str,
-        source: str | bytes,
-        keys: Sequence[str | bytes],
-        args: Sequence[Argument],
-        replicas: int = 0,
-    ) -> Any: ...
-
-    def scan_iter(self, match: str | bytes, count: int = 500) -> Iterator[bytes]: ...
 
 
 class Counted:
