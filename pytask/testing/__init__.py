@@ -1,0 +1,1 @@
+"""What tests of tasks and of back-ends stand on."""

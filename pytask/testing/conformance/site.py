@@ -1,0 +1,245 @@
+"""Where a test of a back-end takes place: names of its own, and hands to seed a state with."""
+
+from __future__ import annotations
+
+import os
+import secrets
+import threading
+import time
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any, ClassVar, TypeVar
+
+import pytest
+
+from pytask.backends import Backend, MakesStore
+from pytask.connection import connect
+from pytask.events import Subscription
+from pytask.helpers import PyTaskHelpers
+from pytask.keys import DEFAULT_QUEUE
+from pytask.records import Claimed, ClaimReply, NewTask, Outcome, new_request_id
+from pytask.settings import Settings
+from pytask.states import Code, State
+from pytask.store import Store
+
+T = TypeVar("T")
+
+#: Seconds anything may take that has to happen.
+PATIENCE = 30.0
+#: Of a cluster; few, so that a test finds two tasks in one of them soon.
+PARTITIONS = 4
+
+
+class Site:
+    """One namespace on the back-end under test.
+
+    Attributes:
+        backend: What is tested.
+        settings: With names that nobody else uses.
+        helpers: A client.
+        store: The verbs.
+        partition: Where the tasks of the site live.
+    """
+
+    def __init__(self, url: str, **options: Any) -> None:
+        self.prefix = f"conformance-{secrets.token_hex(6)}:"
+        names = ("task_set", "task_prefix", "new_queue", "end_queue")
+        self.settings = Settings.of(
+            {
+                **{name: f"{self.prefix}{name}-" for name in names},
+                "partitions": PARTITIONS,
+                **options,
+            }
+        )
+        self.backend: Backend = connect(url)
+        self.helpers = PyTaskHelpers.of(self.backend, self.settings)
+        self.store: Store = self.helpers.store
+        self.partition = len(self.store.partitions) - 1
+        self._subscriptions: list[Subscription] = []
+        self._count = 0
+
+    @property
+    def has_own_store(self) -> bool:
+        return isinstance(self.backend, MakesStore)
+
+    def close(self) -> None:
+        for subscription in self._subscriptions:
+            subscription.close()
+        if not self.has_own_store:
+            for key in set(self.helpers.link.scan_iter(f"{self.prefix}*")):
+                self.helpers.link.execute("DEL", key)
+        self.helpers.close()
+
+    # Seeding
+
+    def id(self) -> str:
+        """Return a new ID that lives in the partition of the site."""
+        while True:
+            self._count += 1
+            task_id = f"t{self._count}"
+            if self.store.partition_of(task_id) == self.partition:
+                return task_id
+
+    def start(self, *task_ids: str, data: bytes = b"{}", **options: Any) -> list[Code]:
+        return self.store.enqueue([NewTask(one, "task", data, **options) for one in task_ids])
+
+    def started(self, number: int = 1, **options: Any) -> list[str]:
+        """Return the IDs of new tasks that wait."""
+        ids = [self.id() for _ in range(number)]
+        assert self.start(*ids, **options) == [Code.OK] * number
+        return ids
+
+    def claim(
+        self,
+        limit: int = 100,
+        *,
+        worker: str = "w",
+        queues: Sequence[str] = (DEFAULT_QUEUE,),
+        request: str | None = None,
+        store: Store | None = None,
+    ) -> ClaimReply:
+        return (store or self.store).claim(
+            self.partition,
+            worker=worker,
+            queues=queues,
+            limit=limit,
+            request=request or new_request_id(),
+        )
+
+    def running(self, worker: str = "w", **options: Any) -> Claimed:
+        """Return the run of a new task."""
+        (task_id,) = self.started(**options)
+        (run,) = self.claim(worker=worker).claimed
+        assert run.task_id == task_id
+        return run
+
+    def finish(
+        self,
+        run: Claimed,
+        state: State = State.SUCCESS,
+        output: bytes = b"null",
+        delay: float = 0.0,
+        store: Store | None = None,
+    ) -> Code:
+        outcome = Outcome(run.task_id, run.token, state, output, delay)
+        return (store or self.store).finish(self.partition, [outcome])[0]
+
+    def ended(self, state: State = State.SUCCESS, **options: Any) -> str:
+        """Return the ID of a new task that has ended."""
+        run = self.running(**options)
+        assert self.finish(run, state) is Code.OK
+        return run.task_id
+
+    def reap(
+        self, task_timeout: float, dead: Sequence[str] = (), **options: Any
+    ) -> dict[str, Code]:
+        reaped = self.store.reap(
+            self.partition,
+            task_timeout=task_timeout,
+            worker_timeout=options.get("worker_timeout", task_timeout),
+            dead_workers=dead,
+        ).reaped
+        return {one.task_id: one.code for one in reaped}
+
+    # Looking
+
+    def record(self, task_id: str) -> dict[str, str]:
+        return self.store.read_record(task_id)
+
+    def state(self, task_id: str) -> str | None:
+        return self.record(task_id).get("state")
+
+    def waiting(self, queue: str = DEFAULT_QUEUE) -> list[str]:
+        """The IDs in a queue, the next to be taken first."""
+        return list(self.store.iterate_waiting(queue))[::-1]
+
+    def listen(self, *channels: str, patterns: Sequence[str] = ()) -> Subscription:
+        """Return a subscription that is confirmed."""
+        subscription = Subscription(self.backend.link(), channels=channels, patterns=patterns)
+        self._subscriptions.append(subscription)
+        assert subscription.wait_ready(PATIENCE), "the subscription is not confirmed"
+        return subscription
+
+    def hear(self, subscription: Subscription) -> bytes:
+        """Return the next message."""
+        message = subscription.get(PATIENCE)
+        assert message is not None, "nothing was heard"
+        return message.data
+
+    def sees(self, condition: Callable[[], T]) -> T:
+        """Wait until a condition holds and return its value."""
+        deadline = time.monotonic() + PATIENCE
+        while not (value := condition()):
+            assert time.monotonic() < deadline, "it has not become true"
+            time.sleep(0.02)
+        return value
+
+    def beside(self, *functions: Callable[[Store], T]) -> list[T]:
+        """Call functions at the same time, each with a store on a link of its own."""
+        results: list[Any] = [None] * len(functions)
+        errors: list[BaseException] = []
+        ready = threading.Barrier(len(functions))
+
+        def run(index: int, function: Callable[[Store], T]) -> None:
+            link = self.backend.link()
+            try:
+                ready.wait(PATIENCE)
+                results[index] = function(self.store.using(link))
+            except BaseException as error:
+                errors.append(error)
+            finally:
+                link.close()
+
+        threads = [threading.Thread(target=run, args=item) for item in enumerate(functions)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join(2 * PATIENCE)
+        assert not errors, errors
+        return results
+
+
+class Repeating:
+    """A link that sends every script twice, as when the reply to the first was lost."""
+
+    def __init__(self, link: Any) -> None:
+        self._link = link
+
+    def evalsha(self, *args: Any) -> Any:
+        self._link.evalsha(*args)
+        return self._link.evalsha(*args)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._link, name)
+
+
+class Sited:
+    """The fixtures of all tests.
+
+    Attributes:
+        url: The back-end under test; None: what ``--backend-url`` or ``PYTASK_BACKEND_URL`` says.
+    """
+
+    url: ClassVar[str | None] = None
+
+    @pytest.fixture
+    def backend_url(self, request: pytest.FixtureRequest) -> str:
+        """The address of the back-end under test."""
+        given = self.url or request.config.getoption("--backend-url", default=None)
+        given = given or os.environ.get("PYTASK_BACKEND_URL")
+        if not given:
+            pytest.skip("no back-end is named: --backend-url, or an attribute url")
+        return str(given)
+
+    @pytest.fixture
+    def site(self, backend_url: str) -> Iterator[Site]:
+        """A namespace of this test alone."""
+        site = Site(backend_url)
+        yield site
+        site.close()
+
+    @pytest.fixture
+    def repeating(self, site: Site) -> Store:
+        """A store whose every script is carried out twice."""
+        if site.has_own_store:
+            pytest.skip("this back-end runs no scripts")
+        return site.store.using(Repeating(site.helpers.link))

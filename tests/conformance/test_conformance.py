@@ -1,0 +1,31 @@
+"""The conformance suite, on what pytask brings along and on a back-end that is not ours."""
+
+from typing import Any
+
+import pytest
+
+from pytask.testing.conformance import Conformance
+from tests.support import plain  # registers its scheme
+from tests.support.topologies import Topology
+
+
+@pytest.mark.topologies("valkey", "cluster")
+class TestRedis(Conformance):
+    """``redis://`` and ``redis+cluster://``."""
+
+    @pytest.fixture
+    def backend_url(self, topology: Topology) -> str:
+        if not topology.is_cluster:
+            return str(topology.address)
+        hosts = ",".join(f"{host}:{port}" for host, port in topology.address)
+        return f"redis+cluster://{hosts}"
+
+
+class TestThirdParty(Conformance):
+    """A scheme with sockets of its own."""
+
+    @pytest.fixture
+    def backend_url(self, valkey_server: Any) -> str:
+        host, port = valkey_server.address
+        assert plain.connect
+        return f"plain://{host}:{port}"
