@@ -76,7 +76,7 @@ class Link(Protocol):
 
     It sends a command *once*. Who repeats is pytask, which knows what can be repeated; a link that
     does so as well breaks the promise that a task is enqueued and claimed once. It raises
-    exceptions of :mod:`pytask.exceptions` only: :class:`~pytask.exceptions.RedisUnavailable` when
+    exceptions of ``pytask.exceptions`` only: :class:`~pytask.exceptions.RedisUnavailable` when
     it is unknown whether the command was carried out or when a later try may succeed.
     """
 

@@ -154,7 +154,13 @@ def _to_msgpack(value: Any) -> bytes:
         return MARK + _encoder.encode(value)
     except (OverflowError, UnicodeEncodeError):
         # Numbers of more than 64 bits and halves of surrogate pairs have a form in JSON only.
-        return to_json(value)
+        try:
+            return to_json(value)
+        except (TypeError, ValueError):
+            raise ValueError(
+                "it holds a number of more than 64 bits or half of a surrogate pair, which only "
+                "JSON has a form for, and something JSON has none for"
+            ) from None
 
 
 def _is_same(value: dict[Any, Any]) -> bool:

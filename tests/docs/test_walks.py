@@ -66,6 +66,14 @@ def test_every_block_of_the_quick_start_works(walk: Callable[..., Walk], tmp_pat
 
 
 @pytest.mark.slow
+def test_the_example_of_the_page_on_serializers_works(walk: Callable[..., Walk]) -> None:
+    page = walk()
+    for block in read_blocks(DOCS / "howto" / "serializers.md")[:4]:
+        page.take(block)
+    assert page.end() == [0]
+
+
+@pytest.mark.slow
 def test_the_transcript_of_the_readme_is_what_its_script_prints() -> None:
     (shown,) = [block.text for block in read_blocks(README) if block.role == "transcript"]
     for _ in range(8):

@@ -130,6 +130,11 @@ def test_data_beyond_the_limit_are_refused_with_both_numbers(serializer: str, na
         encode_data("big", {"a": "x" * 1000}, limits)
 
 
+def test_what_neither_format_holds_whole_is_refused() -> None:
+    with pytest.raises(ValueError, match="more than 64 bits"):
+        encode_value({"big": 2**64, "raw": b"x"}, "msgpack")
+
+
 def test_there_is_no_other_serializer() -> None:
     with pytest.raises(ConfigurationError, match="serializer='pickle': json or msgpack"):
         settings(serializer="pickle")
