@@ -33,7 +33,7 @@ _READERS: dict[bytes, Callable[[Callable[..., Any], bytes], Any]] = {
 
 
 def _text(value: bytes | None) -> str:
-    return (value or b"").decode("utf-8", "replace")
+    return (value or b"").decode("utf-8", "surrogateescape")
 
 
 def _pairs(flat: list[bytes]) -> dict[str, str]:

@@ -95,7 +95,7 @@ def read_stream(execute: Callable[..., Any], key: str, after: str = "") -> Itera
 
 def entry_of(key: str, stream_id: bytes, fields: list[bytes]) -> dict[str, Any]:
     """Return an entry as the checker reads it; ``at`` is the server's time."""
-    entry: dict[str, Any] = json.loads(fields[1].decode("utf-8", "replace"))
+    entry: dict[str, Any] = json.loads(fields[1].decode("utf-8", "surrogateescape"))
     entry["at"] = int(stream_id.partition(b"-")[0]) / 1000
     entry["stream"] = key
     entry["q"] = entry.get("q") or {}

@@ -38,6 +38,13 @@ OWNER_MUTANTS: list[Row] = [
         "  if run then return 0 end\n",
     ),
     # finish
+    (
+        "finish",
+        "format of the data of an event",
+        "include/publish_event.lua",
+        "  if string.byte(data) == 193 then\n",
+        "  if false then\n",
+    ),
     ("finish", "types of keys", "finish.lua", _TYPES, ""),
     (
         "finish",

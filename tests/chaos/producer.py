@@ -19,7 +19,7 @@ import gevent
 
 from tests.chaos import audit
 from tests.chaos.history import Recorder, wall
-from tests.chaos.worker import connect_through
+from tests.chaos.worker import connect_through, format_of
 
 #: Kind, share, and what makes its data.
 MIX = [
@@ -41,7 +41,7 @@ class Producer:
         from pytask.helpers import PyTaskHelpers
 
         place = config["places"][config["client_place"]]
-        settings = {**config["settings"], "redis_patience": 1.5}
+        settings = {**config["settings"], "redis_patience": 1.5, "serializer": format_of(number)}
         self.helpers = PyTaskHelpers(place["address"], **settings)
         self.record = Recorder(config["directory"], f"producer{number}")
         self.rng = random.Random(f"{config['seed']}:producer:{number}:{os.getpid()}")

@@ -37,6 +37,11 @@ def _route(
     return routes.get((address[0], int(address[1])), address)
 
 
+def format_of(number: int) -> str:
+    """Return what a process writes: the fleet is a mixed one."""
+    return "json" if number % 2 else "msgpack"
+
+
 def record_answers(record: Recorder) -> None:
     """Tell the history what Redis answered to each outcome."""
     from pytask.store.ownership import Ownership
@@ -78,7 +83,7 @@ def main() -> None:
     connect_through(place)
     from pytask import Cleanup, Monitor, PyTask
 
-    app = PyTask(place["address"], **config["settings"])
+    app = PyTask(place["address"], **{"serializer": format_of(slot), **config["settings"]})
     app.add_tasks(Monitor, Cleanup, *tasks.ALL, *harmful.ALL)
     quiet = config.get("quiet")
     if quiet:

@@ -7,10 +7,11 @@ was not told, but it is there).
 
 from __future__ import annotations
 
-import json
 from collections import Counter, defaultdict
 from collections.abc import Iterator
 from typing import Any
+
+from pytask.serializers import decode_value
 
 from .evidence import ENDED, NONE, READY, Entry, Evidence, Violation
 from .losses import Losses
@@ -131,7 +132,7 @@ def _check_outcome(entry: Entry, task_id: str, effects: dict[str, float]) -> Ite
 
 def _decoded(text: str | None) -> Any:
     try:
-        return json.loads(text or "null")
+        return decode_value(text or "null")
     except ValueError:
         return None
 

@@ -5,11 +5,12 @@ I9, I10, I16 and L6.
 
 from __future__ import annotations
 
-import json
 import re
 from collections import Counter, defaultdict
 from collections.abc import Iterator
 from typing import Any
+
+from pytask.serializers import decode_value
 
 from .evidence import ENDED, WAITING, Evidence, Violation
 from .track import Track
@@ -120,9 +121,9 @@ def _check_place(task_id: str, record: dict[str, str], inventory: Inventory) -> 
 
 def _check_output(task_id: str, record: dict[str, str]) -> Iterator[Violation]:
     try:
-        output = json.loads(record["output"])
+        output = decode_value(record["output"])
     except ValueError:
-        yield Violation("I5", task_id, "its output is not JSON")
+        yield Violation("I5", task_id, "its output cannot be read")
         return
     told = output.get("token") if isinstance(output, dict) else None
     if told is not None and told != record.get("done_run"):
