@@ -35,7 +35,7 @@ if TYPE_CHECKING:
 #: The group of entry points in which packages name their schemes.
 ENTRY_POINTS = "pytask.backends"
 
-_MEMBERS = ("is_cluster", "is_temporary", "description", "user_client", "link", "close")
+_MEMBERS = ("is_cluster", "is_temporary", "description", "url", "user_client", "link", "close")
 _SCHEME = re.compile(r"[a-z][a-z0-9+.-]*")
 
 
@@ -155,6 +155,11 @@ class Backend(Protocol):
     @property
     def description(self) -> str:
         """The address without credentials, for logs and errors."""
+        ...
+
+    @property
+    def url(self) -> str | None:
+        """Where other processes reach a server that this one has started; None otherwise."""
         ...
 
     @property

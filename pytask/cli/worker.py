@@ -162,7 +162,7 @@ def add_bundled_tasks(
 
 def _supervise(arguments: list[str], processes: int, redis: str | None) -> int:
     from pytask.cli.processes import Processes
-    from pytask.connection.connector import open_redis
+    from pytask.connection import connect
 
     is_installed_script = not sys.argv[0].endswith("__main__.py")
     program = [sys.argv[0]] if is_installed_script else ["-m", "pytask"]
@@ -170,7 +170,7 @@ def _supervise(arguments: list[str], processes: int, redis: str | None) -> int:
     if redis is None or not redis.startswith("local:"):
         return Processes(command, processes).run()
     # One embedded server for all of them, instead of one each.
-    connector = open_redis(redis)
+    connector = connect(redis)
     try:
         return Processes([*command, "--redis", str(connector.url)], processes).run()
     finally:

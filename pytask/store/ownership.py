@@ -132,7 +132,7 @@ class Ownership(Calls):
             runs: ID and token of each.
 
         Returns:
-            Only the runs that need attention: the lost ones, and those with a pending control.
+            Only the runs that need attention, the lost ones and those with a pending control.
         """
         names = self._partition(partition)
         beats: list[Beat] = []
@@ -165,7 +165,7 @@ class Ownership(Calls):
         """Store how runs ended, move them where they belong and publish their end events.
 
         Returns:
-            A code for each: ``OK``, ``ALREADY``, or why nothing was written.
+            For each its code, ``OK``, ``ALREADY``, or why nothing was written.
         """
         names = self._partition(partition)
         fixed = [names.tasks, names.leases, names.end_queue, names.delayed]
@@ -193,7 +193,7 @@ class Ownership(Calls):
             runs: ID and token of each.
 
         Returns:
-            A code for each: ``OK``, ``REMOVED``, ``ALREADY``, or why nothing was written.
+            For each its code, ``OK``, ``REMOVED``, ``ALREADY``, or why nothing was written.
         """
         names = self._partition(partition)
         fixed = [names.tasks, names.leases, names.new_queue()]

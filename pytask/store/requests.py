@@ -29,7 +29,7 @@ class Requests(Calls):
             tasks: Any number; they are sent in batches per partition.
 
         Returns:
-            A code for each: ``OK``, ``ALREADY`` (a repeat of this call found it done), ``EXISTS``
+            For each its code, ``OK``, ``ALREADY`` (a repeat of this call found it done), ``EXISTS``
             (left alone) or ``BAD_TYPE`` (its key holds another type).
         """
         if len(tasks) == 1:

@@ -157,8 +157,8 @@ class Upkeep(Calls):
         """Forget ended tasks that were dealt with; failures are kept if asked.
 
         Returns:
-            A code for each: ``OK``, ``MISSING``, ``NOT_OWNER`` (restarted meanwhile, left alone) or
-            ``BAD_TYPE``.
+            For each its code, ``OK``, ``MISSING``, ``NOT_OWNER`` (restarted meanwhile, left alone)
+            or ``BAD_TYPE``.
         """
         if not ended:
             return []

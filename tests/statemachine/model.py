@@ -14,7 +14,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
-from pytask.records import NewTask, Outcome
+from pytask.records import NewTask, Outcome, to_text
 from pytask.states import Code
 
 from .scan import Scan
@@ -300,7 +300,7 @@ class Partition:
             code = self.check(task_id, token, "end")
             codes.append(code)
             if code is Code.OK:
-                self._finish(task_id, token, state.value, output.decode(), delay)
+                self._finish(task_id, token, state.value, to_text(output), delay)
         return codes
 
     def _finish(self, task_id: str, token: str, state: str, output: str, delay: float) -> None:

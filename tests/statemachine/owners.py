@@ -23,7 +23,7 @@ workers = st.sampled_from(WORKERS)
 orders = st.sampled_from((QUEUES, QUEUES[::-1], QUEUES[:1]))
 batches = st.lists(picks, min_size=1, max_size=3)
 _UNFINISHED = (State.STOPPED, State.RETRY, State.REVOKED, State.EXCEPTION)
-_outputs = st.sampled_from((b"1", b"null", b'"text"'))
+_outputs = st.sampled_from((b"1", b"null", b'"text"', b"\xc1\xc4\x01\xff"))
 
 
 #: ID, token and attempts of each run; ID and reason of what was dropped; how many were set aside.

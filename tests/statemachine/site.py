@@ -7,6 +7,7 @@ from typing import Any
 
 from pytask.connection.retry import Patience
 from pytask.keys import Keys, PartitionKeys
+from pytask.records import to_text
 from pytask.settings import Settings
 from pytask.store import Store
 
@@ -135,7 +136,7 @@ class Site:
 
 def _enter(view: Model, place: tuple[str, ...], key: str, kind: str, value: list[bytes]) -> None:
     name, *rest = place
-    texts = [one.decode() for one in value]
+    texts = [to_text(one) for one in value]
     pairs = dict(zip(texts[::2], texts[1::2], strict=True)) if kind in ("hash", "zset") else {}
     if name == "records":
         view.records[rest[0]] = _record(pairs) if kind == "hash" else FOREIGN

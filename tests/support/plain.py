@@ -172,6 +172,7 @@ class PlainBackend:
 
     is_cluster = False
     is_temporary = False
+    url = None
 
     def __init__(self, host: str, port: int) -> None:
         self._address = (host, port)

@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 
 from pytask import InvalidTask, PyTask, PyTaskHelpers, Task, TaskFailed, decode_value
+from pytask.future import read_event
 from tests.support.waiting import wait_until
 from tests.worker.conftest import Serve
 
@@ -129,6 +130,11 @@ def test_data_that_cannot_be_read_end_the_task_with_a_sentence(
     wait_until(lambda: worker.record("odd").get("state") == "EXCEPTION")
     said = json.loads(worker.record("odd")["output"])
     assert "data of this 'crop' task is" in said
+
+
+@pytest.mark.parametrize("message", [b"\xc1", b"\xc1\x05", b"\xc1\x81\xa5event\x01", b"\xc1\x80"])
+def test_a_message_that_is_no_event_is_none(message: bytes) -> None:
+    assert read_event("t", message) is None
 
 
 @pytest.mark.topologies("valkey")
