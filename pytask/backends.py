@@ -12,7 +12,7 @@ not known::
 What a back-end has to be stands here as protocols; what it has to keep is what
 :mod:`pytask.testing.conformance` tests. There are two ways to make one:
 
-* Its server runs Lua scripts as Redis does, and only the way there is another. It gives links.
+* Its server runs Lua scripts as Redis does, but is reached in another way. It gives links.
 * It does everything its own way. Its links carry events only, and ``make_store`` returns a subclass
   of :class:`pytask.store.Store` that overrides the verbs.
 """

@@ -101,6 +101,8 @@ def encode_data(task: str, data: Mapping[str, Any], settings: Settings) -> bytes
     if not data:
         return b"{}"
     name = FORMATS[settings.serializer]
+    if settings.serializer != JSON and not all(isinstance(key, str) for key in data):
+        raise InvalidTask(f"data of a {task!r} task: the names of arguments are text")
     try:
         encoded = encode_value(data, settings.serializer)
     except (TypeError, ValueError) as error:

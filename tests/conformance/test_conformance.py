@@ -1,15 +1,17 @@
 """The conformance suite, on what pytask brings along and on a back-end that is not ours."""
 
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
 
+from pytask.connection import connect
 from pytask.testing.conformance import Conformance
 from tests.support import plain  # registers its scheme
 from tests.support.topologies import Topology
 
 
-@pytest.mark.topologies("valkey", "cluster")
+@pytest.mark.topologies("redis", "cluster")
 class TestRedis(Conformance):
     """``redis://`` and ``redis+cluster://``."""
 
@@ -19,6 +21,23 @@ class TestRedis(Conformance):
             return str(topology.address)
         hosts = ",".join(f"{host}:{port}" for host, port in topology.address)
         return f"redis+cluster://{hosts}"
+
+
+@pytest.fixture(scope="module")
+def embedded() -> Iterator[str]:
+    """Keep one embedded server for all tests; each would start one of its own."""
+    backend = connect("local://")
+    backend.link()
+    yield "local://"
+    backend.close()
+
+
+class TestEmbedded(Conformance):
+    """``local://``."""
+
+    @pytest.fixture
+    def backend_url(self, embedded: str) -> str:
+        return embedded
 
 
 class TestThirdParty(Conformance):

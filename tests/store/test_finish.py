@@ -285,17 +285,19 @@ def test_a_task_stopped_after_a_restart_keeps_the_mark_of_its_old_entry(lab):
 @pytest.mark.topologies("valkey", "redis", "cluster")
 def test_an_output_in_messagepack_is_announced_in_messagepack(lab, events_of):
     value = {"raw": b'\x00\xff"', "big": 2**63, "none": []}
-    run = lab.running()
-    events = events_of(run.task_id)
+    events = events_of(lab.waiting())
+    [run] = lab.claim().claimed
 
     lab.finish(run, State.SUCCESS, encode_value(value, "msgpack"))
 
+    assert decode_value(events.get())["event"] == "started"
     assert decode_value(events.get()) == {"event": "success", "data": value}
     assert decode_value(lab.record(run.task_id)["output"]) == value
 
 
 def test_an_output_that_is_empty_is_announced_all_the_same(lab, events_of):
-    run = lab.running()
-    events = events_of(run.task_id)
+    events = events_of(lab.waiting())
+    [run] = lab.claim().claimed
     assert lab.finish(run, State.SUCCESS, b"") is Code.OK
+    assert decode_value(events.get())["event"] == "started"
     assert events.get() == b'{"event":"success","data":}'

@@ -104,6 +104,11 @@ def test_what_has_no_form_is_named_with_its_place(serializer: str, value: Any, s
         encode_value(value, serializer)
 
 
+def test_names_of_arguments_are_text() -> None:
+    with pytest.raises(InvalidTask, match="'t' task: the names of arguments are text"):
+        encode_data("t", {1: "x"}, settings(serializer="msgpack"))  # type: ignore[dict-item]
+
+
 def test_bytes_in_json_are_refused_with_a_hint() -> None:
     with pytest.raises(InvalidTask, match=r"'t'.*'picture' holds bytes; serializer=\"msgpack\""):
         encode_data("t", {"picture": b"\xff"}, settings())

@@ -29,10 +29,12 @@ class Hearing(Sited):
         assert heard[51] == {"event": "success", "data": {"big": 12345678901234567890}}
 
     def test_an_output_in_messagepack_is_announced_as_it_is(self, site: Site) -> None:
-        run = site.running()
-        feed = site.listen(site.store.keys.events_channel(run.task_id))
+        (task_id,) = site.started()
+        feed = site.listen(site.store.keys.events_channel(task_id))
+        (run,) = site.claim().claimed
         value = {"raw": bytes(range(256)), "none": []}
         site.finish(run, State.SUCCESS, encode_value(value, "msgpack"))
+        assert decode_value(site.hear(feed))["event"] == "started"
         assert decode_value(site.hear(feed)) == {"event": "success", "data": value}
 
     def test_a_future_hears_the_end_of_a_task_that_is_cleaned_up_at_once(self, site: Site) -> None:
