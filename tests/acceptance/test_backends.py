@@ -74,6 +74,7 @@ def test_the_command_line_takes_the_scheme_of_an_installed_package(
         names.remove([valkey_server.client()])
 
 
+@pytest.mark.slow
 def test_its_author_runs_the_conformance_suite_from_the_command_line(
     installed: Path, valkey_server: Any
 ) -> None:
@@ -85,13 +86,3 @@ def test_its_author_runs_the_conformance_suite_from_the_command_line(
     assert done.returncode == 0, done.stdout + done.stderr
     assert " passed" in done.stdout and "failed" not in done.stdout
     assert run(suite, cwd=installed, PYTHONPATH=path).returncode != 0
-
-
-def test_a_back_end_that_is_not_there_fails_each_test(installed: Path) -> None:
-    path = os.pathsep.join([str(installed), str(ROOT)])
-    words = ["-q", "-x", "-k", "wait_for_nothing"]
-    done = run(
-        "pytask.testing.conformance", "plain://127.0.0.1:1", *words, cwd=installed, PYTHONPATH=path
-    )
-    assert done.returncode == 1
-    assert "RedisUnavailable" in done.stdout

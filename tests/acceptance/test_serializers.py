@@ -14,6 +14,7 @@ from tests.support.waiting import wait_until
 pytestmark = pytest.mark.topologies("valkey", "cluster")
 
 
+@pytest.mark.slow
 def test_a_killed_workers_task_goes_on_at_one_that_writes_the_other_format(
     launch: Launch, address: Any, namespace: Any
 ) -> None:

@@ -59,8 +59,8 @@ class Hearing(Sited):
         )
 
     def test_a_subscription_stays_while_nothing_is_said(self, site: Site) -> None:
-        feed = site.listen("quiet")
-        until = time.monotonic() + 2.5
+        feed = site.listen("quiet", ping_interval=0.2)
+        until = time.monotonic() + 0.9
         while time.monotonic() < until:
             assert feed.get(0.2) is None
         assert (feed.ready, feed.generation) == (True, 1)

@@ -152,9 +152,9 @@ class Site:
         """The IDs in a queue, the next to be taken first."""
         return list(self.store.iterate_waiting(queue))[::-1]
 
-    def listen(self, *channels: str, patterns: Sequence[str] = ()) -> Subscription:
+    def listen(self, *channels: str, **options: Any) -> Subscription:
         """Return a subscription that is confirmed."""
-        subscription = Subscription(self.backend.link(), channels=channels, patterns=patterns)
+        subscription = Subscription(self.backend.link(), channels=channels, **options)
         self._subscriptions.append(subscription)
         assert subscription.wait_ready(PATIENCE), "the subscription is not confirmed"
         return subscription
