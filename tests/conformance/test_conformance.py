@@ -5,9 +5,12 @@ from typing import Any
 
 import pytest
 
+from pytask import backends
 from pytask.connection import connect
+from pytask.store import Store
 from pytask.testing.conformance import Conformance
-from tests.support import plain  # registers its scheme
+from pytask.testing.conformance.starting import Starting
+from tests.support import plain
 from tests.support.topologies import Topology
 
 
@@ -40,11 +43,32 @@ class TestEmbedded(Conformance):
         return embedded
 
 
+class OwnStore(plain.PlainBackend):
+    """Does the verbs its own way, which is ours again."""
+
+    def make_store(self, link: Any, keys: Any, settings: Any) -> Store:
+        class Verbs(Store):
+            pass
+
+        return Verbs(link, keys, settings)
+
+
+backends.register("plain+verbs", lambda url: OwnStore(*plain.connect(url).address))
+
+
+class TestOwnStore(Starting):
+    """What is about keys and scripts is left out."""
+
+    @pytest.fixture
+    def backend_url(self, valkey_server: Any) -> str:
+        host, port = valkey_server.address
+        return f"plain+verbs://{host}:{port}"
+
+
 class TestThirdParty(Conformance):
     """A scheme with sockets of its own."""
 
     @pytest.fixture
     def backend_url(self, valkey_server: Any) -> str:
         host, port = valkey_server.address
-        assert plain.connect
         return f"plain://{host}:{port}"

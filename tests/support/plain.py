@@ -175,7 +175,7 @@ class PlainBackend:
     url = None
 
     def __init__(self, host: str, port: int) -> None:
-        self._address = (host, port)
+        self.address = (host, port)
         self._links: list[PlainLink] = []
         self.description = f"plain://{host}:{port}"
 
@@ -184,7 +184,7 @@ class PlainBackend:
         raise ConfigurationError("tasks on plain:// have no self.redis")
 
     def link(self, *, timeout: float = 5.0, connect_timeout: float = 2.0) -> PlainLink:
-        self._links.append(PlainLink(self._address, timeout, connect_timeout))
+        self._links.append(PlainLink(self.address, timeout, connect_timeout))
         return self._links[-1]
 
     def close(self) -> None:

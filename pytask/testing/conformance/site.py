@@ -64,7 +64,10 @@ class Site:
     def close(self) -> None:
         for subscription in self._subscriptions:
             subscription.close()
-        if not self.has_own_store:
+        if self.has_own_store:
+            for task_id in set(self.store.scan_records()):
+                self.store.remove(task_id, force=True)
+        else:
             for key in set(self.helpers.link.scan_iter(f"{self.prefix}*")):
                 self.helpers.link.execute("DEL", key)
         self.helpers.close()
