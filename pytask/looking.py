@@ -9,7 +9,7 @@ from typing import Any, overload
 from pytask.exceptions import InvalidTask, WrongKeyType
 from pytask.keys import DEFAULT_QUEUE, Keys
 from pytask.records import check_task_id
-from pytask.serializers import JSON, encode_value
+from pytask.serializers import FORMATS, JSON, encode_value
 from pytask.settings import Settings
 from pytask.store import Store
 
@@ -93,23 +93,26 @@ class Looking:
             if value is None:
                 raise InvalidTask(f"field {data!r} of task {task_id}: no value was given")
             data = {data: value}
-        try:
-            fields = {
-                name: item if isinstance(item, str) else self._encode(name, item)
-                for name, item in data.items()
-            }
-        except (TypeError, ValueError) as error:
-            raise InvalidTask(f"fields of task {task_id} cannot be stored: {error}") from None
+        fields = {
+            name: item if isinstance(item, str) else self._encode(task_id, name, item)
+            for name, item in data.items()
+        }
         if fields:
             self.store.write_fields(task_id, fields)
 
-    def _encode(self, field: str, value: Any) -> bytes:
+    def _encode(self, task_id: str, field: str, value: Any) -> bytes:
         # Scripts read the other fields, which are text and JSON whatever an app writes.
         serializer = self.settings.serializer if field in ("data", "output") else JSON
-        encoded = encode_value(value, serializer)
+        whose = f"{field} of task {task_id}"
+        try:
+            encoded = encode_value(value, serializer)
+        except (TypeError, ValueError) as error:
+            raise InvalidTask(f"{whose} is not {FORMATS[serializer]}: {error}") from None
         most = self.settings.max_data_bytes
         if field == "data" and len(encoded) > most:
-            raise ValueError(f"data is {len(encoded):,} bytes, more than max_data_bytes={most:,}")
+            raise InvalidTask(
+                f"{whose} is {len(encoded):,} bytes, more than max_data_bytes={most:,}"
+            )
         return encoded
 
 
