@@ -6,10 +6,10 @@ import os
 import secrets
 import socket
 from collections.abc import Callable, Mapping
-from dataclasses import fields
 from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar, overload
 
 from pytask import __version__, exceptions
+from pytask.configuring import Configuring
 from pytask.connection import connect
 from pytask.discovery import find_modules, task_classes_of
 from pytask.exceptions import ConfigurationError
@@ -17,7 +17,6 @@ from pytask.functions import TaskFunction, decorate
 from pytask.helpers import PyTaskHelpers
 from pytask.schedules import SCHEDULE_OPTIONS, make_schedule
 from pytask.serializers import encode_data
-from pytask.settings import Settings
 from pytask.store import Store, open_store
 from pytask.worker.registry import TaskRegistry
 
@@ -35,7 +34,7 @@ these the first two lines of your program, above every other import:
     monkey.patch_all()"""
 
 
-class PyTask:
+class PyTask(Configuring):
     """A worker for tasks, and the way to its Redis.
 
     Example::
@@ -72,7 +71,8 @@ class PyTask:
     def __init__(
         self, redis_instance: Any, update_task_interval: float = 5, **options: Any
     ) -> None:
-        self.settings = Settings.of({**options, "update_task_interval": update_task_interval})
+        options["update_task_interval"] = update_task_interval
+        self._set_options(options, unless_default="update_task_interval")
         self._registry = TaskRegistry()
         self.helpers = PyTaskHelpers.of(
             connect(redis_instance), self.settings, self._registry.policy_of
@@ -111,29 +111,6 @@ class PyTask:
     def task_names(self) -> list[str]:
         """The names of the task classes of this app."""
         return self._registry.names()
-
-    def configure(self, redis_instance: Any = None, **options: Any) -> None:
-        """Change the address or options of an app that does not run yet.
-
-        Args:
-            redis_instance: Another Redis; None keeps the one there is.
-            **options: New values for fields of :class:`pytask.settings.Settings`.
-
-        Raises:
-            ConfigurationError: The app runs, or a value cannot be used.
-        """
-        if self._supervisor is not None:
-            raise ConfigurationError("this app runs already; configure it before run()")
-        unknown = set(options) - {field.name for field in fields(Settings)}
-        if unknown:
-            raise ConfigurationError(f"unknown option {', '.join(sorted(unknown))}")
-        self.settings = self.settings.with_options(**options)
-        connector = self.helpers.connector
-        if redis_instance is not None:
-            self.helpers.close()
-            connector = connect(redis_instance)
-        self.helpers.rebind(connector, self.settings)
-        self._store = None
 
     def add_task(self, task_class: type[Any]) -> None:
         """Add a task class; the same one twice is harmless.
@@ -274,7 +251,10 @@ class PyTask:
 
         Running tasks then get ``drain_timeout`` seconds to end by themselves; the others are
         stopped and go back to their queues. A second signal skips the wait. SIGUSR1 prints the
-        stack of every greenlet to stderr.
+        stack of every greenlet to stderr. It also returns after ``max_tasks`` tasks.
+
+        With ``processes`` above one it starts this program so often, as it was started itself, and
+        looks after these processes.
 
         Args:
             task_map: More task classes, by name.
@@ -283,9 +263,18 @@ class PyTask:
             ConfigurationError: gevent has not patched the standard library.
             PartitionMismatch: The data in Redis were written with another number of partitions.
             RedisRejected: The credentials or permissions do not suffice.
-            SystemExit: With status 1, if the end of some tasks could not be told to Redis.
+            SystemExit: With status 1, if the end of some tasks could not be told to Redis; with
+                another one, if this is one of several processes and wants to be replaced.
         """
         _check_patched()
+        from pytask.worker.processes import RECYCLED, join_supervisor, run_program_in_processes
+
+        supervisor = join_supervisor()
+        if supervisor is None and self.settings.processes > 1:
+            run_program_in_processes(self.settings.processes, self.helpers.connector.url)
+            return
+        if supervisor is not None and supervisor.redis:
+            self.configure(supervisor.redis)
         for name, task_class in (task_map or {}).items():
             self._registry.add(task_class, name)
         # Here, because it needs gevent, and an app that is only a client does not.
@@ -309,15 +298,17 @@ class PyTask:
         )
         for task_name, data in self._local_tasks:
             parts.local_tasks.add(task_name, data)
-        self._supervisor = Supervisor(parts)
+        running = self._supervisor = Supervisor(parts)
         try:
-            with SignalHandlers(self._supervisor.stop):
-                delivered = self._supervisor.run()
+            with SignalHandlers(running.stop):
+                delivered = running.run()
         finally:
             self._supervisor = None
             self._new_identity()  # for the next run; the registry still has the old one
         if not delivered:
             raise SystemExit(1)
+        if running.recycles and supervisor is not None:
+            raise SystemExit(RECYCLED)
 
     def stop(self) -> None:
         """End :meth:`run` as SIGTERM does; called from another greenlet, or a task."""

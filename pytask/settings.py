@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, fields, replace
 from typing import Any
 
+from pytask.cores import read_concurrency
 from pytask.exceptions import ConfigurationError
 from pytask.keys import DEFAULT_QUEUE, check_queue_name
 
@@ -45,8 +46,13 @@ class Settings:
     #: Largest ``output`` a worker stores, in bytes once it is encoded.
     max_output_bytes: int = 1_000_000
 
-    #: Tasks one worker runs at a time.
+    #: Tasks one worker process runs at a time; also ``"N/core"``, ``"auto"`` (``"1000/core"``) or a
+    #: function that is given the number of cores.
     concurrency: int = 1_000
+    #: Worker processes that are started and kept alive.
+    processes: int = 1
+    #: Tasks after which a worker process ends, to be replaced by a fresh one; 0: never.
+    max_tasks: int = 0
     #: The queues a worker takes tasks from, the most urgent first.
     queues: tuple[str, ...] = (DEFAULT_QUEUE,)
     #: No lease of a running task gets older than this; each is refreshed a little earlier.
@@ -83,6 +89,9 @@ class Settings:
     heartbeat_batch: int = 500
 
     def __post_init__(self) -> None:
+        processes = self.processes if type(self.processes) is int else 1
+        concurrency = read_concurrency(self.concurrency, processes)
+        object.__setattr__(self, "concurrency", concurrency)
         given: object = self.queues
         queues = (given,) if isinstance(given, str) else tuple(self.queues)
         object.__setattr__(self, "queues", queues)
@@ -115,6 +124,7 @@ class Settings:
         zero_allowed = {
             "drain_timeout",
             "keep_failed",
+            "max_tasks",
             "missing_grace",
             "redis_grace",
             "wait_replicas",

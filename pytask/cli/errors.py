@@ -31,6 +31,8 @@ class ExitCode(IntEnum):
     REDIS = 3
     #: The task that was waited for did not succeed.
     TASK_FAILED = 5
+    #: A worker has run ``max_tasks`` tasks; only its supervisor sees this.
+    RECYCLED = 6
     #: The time to wait is over.
     TIMEOUT = 124
     #: Interrupted with Ctrl-C, as shells report it.

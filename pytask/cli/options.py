@@ -1,8 +1,8 @@
 """How options are declared: each with an environment variable of its name.
 
 ``--drain-timeout`` is also read from ``PYTASK_DRAIN_TIMEOUT``; the command line wins. Options that
-stand for settings have no default here, so that what the app was given holds unless it is
-overridden.
+stand for settings have no default here, so that what a configuration file or the app says holds
+unless it is overridden.
 """
 
 from __future__ import annotations
@@ -13,6 +13,9 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
+from pytask.configuration import parse_text
+from pytask.cores import read_concurrency
+from pytask.exceptions import ConfigurationError
 from pytask.settings import Settings
 
 F = TypeVar("F", bound=Callable[..., Any])
@@ -28,7 +31,9 @@ NAMING = {
 
 #: The settings of a worker.
 TUNING = {
-    "concurrency": "Tasks this worker runs at a time.",
+    "concurrency": "Tasks this worker runs at a time; N, N/core, or auto for 1000/core.",
+    "processes": "Worker processes to start and keep alive.",
+    "max_tasks": "Tasks after which a process ends, to be replaced by a fresh one; 0: never.",
     "queues": "Queues to take tasks from, the most urgent first, separated by commas.",
     "drain_timeout": "Seconds running tasks get to end by themselves at shutdown.",
     "stop_timeout": "Seconds a task gets to stop once it is asked to.",
@@ -70,6 +75,22 @@ class Names(ParamType):
         self, value: Any, param: click.Parameter | None, ctx: click.Context | None
     ) -> tuple[str, ...]:
         return tuple(name.strip() for name in str(value).split(",") if name.strip())
+
+
+class Concurrency(ParamType):
+    """A number, or how to compute one."""
+
+    name = "concurrency"
+
+    def convert(
+        self, value: Any, param: click.Parameter | None, ctx: click.Context | None
+    ) -> int | str:
+        read: int | str = parse_text("concurrency", str(value), "concurrency")
+        try:
+            read_concurrency(read)
+        except ConfigurationError as error:
+            self.fail(str(error).removeprefix("concurrency="), param, ctx)
+        return read
 
 
 def option(*names: str, **attributes: Any) -> Callable[[F], F]:
@@ -123,7 +144,7 @@ def setting_options(texts: dict[str, str], default_of: str) -> list[Callable[[F]
             option(
                 "--" + name.replace("_", "-"),
                 name,
-                type=kinds.get(kind, Names()),
+                type=Concurrency() if name == "concurrency" else kinds.get(kind, Names()),
                 metavar=metavars.get(kind, "NAME,…"),
                 help=f"{text}  [default: {default_of}{default}]",
             )

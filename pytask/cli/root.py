@@ -5,6 +5,7 @@ from __future__ import annotations
 import click
 
 from pytask import __version__
+from pytask.cli.config import config
 from pytask.cli.control import reload, remove, restart, stop
 from pytask.cli.follow import events
 from pytask.cli.look import list_tasks, schedules, show, status
@@ -39,5 +40,5 @@ def pytask(context: click.Context) -> int | None:
 
 _WATCHING = (status, show, list_tasks, schedules, events)
 
-for _command in (worker, start, stop, reload, restart, remove, *_WATCHING):
+for _command in (worker, config, start, stop, reload, restart, remove, *_WATCHING):
     pytask.add_command(_command)

@@ -20,12 +20,12 @@ from pytask.cli.options import (
     redis_option,
     setting_options,
 )
-from pytask.exceptions import RedisRefused, RedisRejected, RedisUnavailable
+from pytask.cli.sources import DEFAULT_REDIS, config_option, layer_of
+from pytask.configuration import Layer, blame
+from pytask.exceptions import ConfigurationError, RedisRefused, RedisRejected, RedisUnavailable
 
 if TYPE_CHECKING:
     from pytask.helpers import PyTaskHelpers
-
-DEFAULT_REDIS = "redis://localhost:6379/0"
 
 #: Seconds; shorter than in a service, because a person waits for the answer.
 DEFAULT_PATIENCE = 3.0
@@ -35,6 +35,7 @@ Command = Callable[..., int | None]
 _client_options: Callable[[Command], Command] = options(
     [
         app_option,
+        config_option(),
         redis_option,
         *setting_options(NAMING, "that of the app, or "),
         option(
@@ -57,12 +58,25 @@ def client_command(function: Command) -> Command:
     def command(
         app: str | None, redis: str | None, redis_patience: float, **arguments: Any
     ) -> int | None:
-        names = {name: arguments.pop(name) for name in NAMING}
-        given = {name: value for name, value in names.items() if value is not None}
+        context = click.get_current_context()
+        layer = layer_of(context)
+        for name in NAMING:
+            del arguments[name]
+        given = {name: layer[name].value for name in NAMING if name in layer}
+        _check(given, layer)
         with open_helpers(app, redis, {**given, "redis_patience": redis_patience}) as helpers:
             return function(helpers, **arguments)
 
     return _client_options(command)
+
+
+def _check(given: Mapping[str, Any], layer: Layer) -> None:
+    from pytask.settings import Settings
+
+    try:
+        Settings.of(given)
+    except ConfigurationError as error:
+        raise blame(error, layer) from None
 
 
 @contextmanager

@@ -5,12 +5,10 @@ from __future__ import annotations
 import logging
 import signal
 import sys
-from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from pytask.cli.apps import load_app
 from pytask.cli.errors import ExitCode
 from pytask.cli.options import (
     NAMING,
@@ -22,6 +20,7 @@ from pytask.cli.options import (
     redis_option,
     setting_options,
 )
+from pytask.cli.sources import config_option, configured_app, layer_of
 from pytask.exceptions import ConfigurationError
 
 if TYPE_CHECKING:
@@ -31,49 +30,49 @@ LOG_FORMAT = "%(asctime)s %(levelname)-7s %(process)d %(name)s: %(message)s"
 
 _OF_APP = "that of the app, or "
 
+#: What a worker is told, and `pytask config` shows.
+worker_options = options(
+    [
+        app_option,
+        config_option(runs_app=True),
+        redis_option,
+        option("--no-monitor", is_flag=True, help="Do not run the bundled Monitor in this worker."),
+        option("--no-cleanup", is_flag=True, help="Do not run the bundled Cleanup in this worker."),
+        option(
+            "--monitor-interval",
+            type=click.FloatRange(min=0, min_open=True),
+            metavar="SECONDS",
+            help="Seconds between full checks of the Monitor.",
+        ),
+        option(
+            "--task-handler",
+            metavar="MODULE:FUNCTION",
+            help="What Cleanup calls with ID and record of each ended task.",
+        ),
+        *setting_options({**TUNING, **NAMING}, _OF_APP),
+        option(
+            "--log-level",
+            type=click.Choice(["debug", "info", "warning", "error"], case_sensitive=False),
+            default="info",
+            help="How much is logged to stderr.  [default: info]",
+        ),
+        debug_option,
+    ]
+)
+
 
 @click.command(
     epilog="Example: pytask worker -A myproject:app --concurrency 5000 --queues mail,default "
     "--processes 2"
 )
-@options([app_option, redis_option])
-@option(
-    "--processes",
-    type=click.IntRange(min=1),
-    default=1,
-    help="Worker processes to start and keep alive.  [default: 1]",
-)
-@option("--no-monitor", is_flag=True, help="Do not run the bundled Monitor in this worker.")
-@option("--no-cleanup", is_flag=True, help="Do not run the bundled Cleanup in this worker.")
-@option(
-    "--monitor-interval",
-    type=click.FloatRange(min=0, min_open=True),
-    metavar="SECONDS",
-    help="Seconds between full checks of the Monitor.",
-)
-@option(
-    "--task-handler",
-    metavar="MODULE:FUNCTION",
-    help="What Cleanup calls with ID and record of each ended task.",
-)
-@options(setting_options({**TUNING, **NAMING}, _OF_APP))
-@option(
-    "--log-level",
-    type=click.Choice(["debug", "info", "warning", "error"], case_sensitive=False),
-    default="info",
-    help="How much is logged to stderr.  [default: info]",
-)
-@click.option("--supervised", type=int, hidden=True)
-@debug_option
+@worker_options
 @click.pass_context
 def worker(
     context: click.Context,
     /,
     app: str | None,
     redis: str | None,
-    processes: int,
     log_level: str,
-    supervised: int | None,
     **arguments: Any,
 ) -> int:
     """Run tasks until SIGINT, SIGTERM or SIGHUP.
@@ -81,22 +80,25 @@ def worker(
     The signal stops the claiming of tasks; what runs gets --drain-timeout seconds to end, is then
     stopped and goes back to its queue. A second signal does that at once. SIGUSR1 writes the stacks
     of all greenlets to stderr. Redis may be away at the start; the worker waits for it.
+
+    A setting that is not given here is taken from the environment, the configuration file or the
+    app; `pytask config` shows which.
     """
+    from pytask.worker.processes import join_supervisor
+
     if app is None:
         raise click.UsageError("no app: name one with -A MODULE:APP or PYTASK_APP", context)
-    if processes > 1:
-        _set_up_logging(log_level)
-        return _supervise(context.obj, processes, redis)
     # A SIGUSR1 that comes before the worker listens to it must not end the process.
     signal.signal(signal.SIGUSR1, signal.SIG_IGN)
-    if supervised is not None:
-        from pytask.cli.processes import watch_lifeline
-
-        watch_lifeline(supervised)
-    found = load_app(app)
+    is_alone = join_supervisor() is None
+    given = layer_of(context).get("processes")
+    if is_alone and given is not None and given.value > 1:
+        _set_up_logging(log_level)
+        return _supervise(context.obj, given.value, redis)
+    found = configured_app(context)
     _set_up_logging(log_level)
-    settings = {name: arguments[name] for name in (*TUNING, *NAMING)}
-    reconfigure(found, redis, settings)
+    if is_alone and found.settings.processes > 1:
+        return _run_processes(context.obj, found.settings.processes, found.helpers.connector.url)
     add_bundled_tasks(
         found,
         monitor=not arguments["no_monitor"],
@@ -106,22 +108,6 @@ def worker(
     )
     found.run()
     return ExitCode.OK
-
-
-def reconfigure(app: PyTask, redis: str | None, settings: Mapping[str, Any]) -> None:
-    """Let the command line override what the app was made with.
-
-    Args:
-        app: The app; it does not run yet.
-        redis: URL of another Redis; None: the app's own.
-        settings: New values by name; None stands for "as it is".
-
-    Raises:
-        ConfigurationError: The address or a value cannot be used.
-    """
-    given = {name: value for name, value in settings.items() if value is not None}
-    if redis is not None or given:
-        app.configure(redis, **given)
 
 
 def add_bundled_tasks(
@@ -161,20 +147,25 @@ def add_bundled_tasks(
 
 
 def _supervise(arguments: list[str], processes: int, redis: str | None) -> int:
-    from pytask.cli.processes import Processes
     from pytask.connection import connect
 
-    is_installed_script = not sys.argv[0].endswith("__main__.py")
-    program = [sys.argv[0]] if is_installed_script else ["-m", "pytask"]
-    command = [sys.executable, *program, *arguments, "--processes", "1"]
     if redis is None or not redis.startswith("local:"):
-        return Processes(command, processes).run()
+        return _run_processes(arguments, processes)
     # One embedded server for all of them, instead of one each.
     connector = connect(redis)
     try:
-        return Processes([*command, "--redis", str(connector.url)], processes).run()
+        return _run_processes(arguments, processes, connector.url)
     finally:
         connector.close()
+
+
+def _run_processes(arguments: list[str], processes: int, redis: str | None = None) -> int:
+    from pytask.worker.processes import Processes
+
+    is_installed_script = not sys.argv[0].endswith("__main__.py")
+    program = [sys.argv[0]] if is_installed_script else ["-m", "pytask"]
+    shared = [] if redis is None else ["--redis", redis]
+    return Processes([sys.executable, *program, *arguments, *shared], processes).run()
 
 
 def _set_up_logging(level: str) -> None:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from contextvars import Context
+from math import inf
 from typing import TYPE_CHECKING, Any
 
 from gevent.event import Event
@@ -151,6 +152,9 @@ class RunTable:
         self._runs: dict[str, Run] = {}
         #: Runs that occupy a slot; local tasks do not.
         self.occupied = 0
+        #: Runs of tasks from queues that have to end before somebody is told.
+        self._until_call = inf
+        self._call: Callable[[], object] = int
 
     def __len__(self) -> int:
         return len(self._runs)
@@ -180,6 +184,14 @@ class RunTable:
                 freed += 1
         self.occupied -= freed
         self.slots.release(freed)
+        self._until_call -= freed
+        if self._until_call <= 0:
+            self._until_call = inf
+            self._call()
+
+    def call_after(self, runs: int, call: Callable[[], object]) -> None:
+        """Have a function called once so many runs of tasks from queues have ended; 0: never."""
+        self._until_call, self._call = runs or inf, call
 
     def snapshot(self) -> list[Run]:
         """Return the runs as they are now; safe to call from another thread."""

@@ -67,6 +67,9 @@ class Supervisor:
         self._settings = parts.settings
         self._asked_to_stop = Event()
         self._in_a_hurry = Event()
+        #: It ends because it has run ``max_tasks`` tasks.
+        self.recycles = False
+        parts.table.call_after(self._settings.max_tasks, self._recycle)
         _living.add(self)
 
     def run(self) -> bool:
@@ -114,6 +117,11 @@ class Supervisor:
         elif not self._in_a_hurry.is_set():
             logger.warning("%s again: running tasks are requeued at once", reason)
             self._in_a_hurry.set()
+
+    def _recycle(self) -> None:
+        if not self._asked_to_stop.is_set():
+            self.recycles = True
+            self.stop(f"max_tasks={self._settings.max_tasks} reached")
 
     def fall_silent(self) -> None:
         """Do nothing any more: this is the copy of a worker in a forked child.

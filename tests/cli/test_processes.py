@@ -6,7 +6,7 @@ import signal
 import pytest
 from gevent import monkey
 
-from pytask.cli.processes import Processes, _outlive_nobody
+from pytask.worker.processes import Processes, _outlive_nobody
 
 
 def pids(shell):

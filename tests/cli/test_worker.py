@@ -5,7 +5,7 @@ import signal
 import pytest
 
 from pytask import Cleanup, ConfigurationError, PyTask
-from pytask.cli.worker import add_bundled_tasks, reconfigure
+from pytask.cli.worker import add_bundled_tasks
 
 
 def local_tasks(shell):
@@ -88,7 +88,7 @@ def test_a_signal_drains_and_a_second_one_does_not_wait(shell, spawn):
         (["-A", "jobs:not_an_app"], "not a PyTask object; it has -A jobs:app"),
         (["-A", "jobs", "--redis-grace", "9"], "redis_grace=9.0 must be less than worker_timeout"),
         (["-A", "jobs", "--task-handler", "jobs:nothing"], "cannot be imported"),
-        (["-A", "jobs", "--concurrency", "many"], "'many' is not a valid integer"),
+        (["-A", "jobs", "--concurrency", "many"], "'many': a whole number is needed, 'N/core' or 'auto'"),
     ],
 )
 def test_a_worker_that_cannot_work_says_why(shell, words, complaint):
@@ -107,15 +107,15 @@ def test_a_worker_that_cannot_work_says_why(shell, words, complaint):
 )
 def test_what_the_app_cannot_be_set_to_is_refused(redis, settings, complaint):
     with pytest.raises(ConfigurationError, match=complaint):
-        reconfigure(PyTask("redis://x"), redis, settings)
+        PyTask("redis://x").configure(redis, **settings)
 
 
 def test_what_is_not_given_stays_as_the_app_has_it():
     app = PyTask("redis://x", concurrency=3)
     before = app.settings, app.helpers
-    reconfigure(app, None, {"concurrency": None, "queues": None})
+    app.configure()
     assert (app.settings, app.helpers) == before
-    reconfigure(app, "redis://y/2", {"queues": ("q",)})
+    app.configure("redis://y/2", queues=("q",))
     assert (app.settings.concurrency, app.settings.queues) == (3, ("q",))
     assert app.helpers.connector.description == "redis://y:6379/2"
 

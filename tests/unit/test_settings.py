@@ -11,7 +11,14 @@ from pytask.settings import Settings
 
 NUMBERS = [field.name for field in fields(Settings) if field.type in ("int", "float")]
 WHOLE = [field.name for field in fields(Settings) if field.type == "int"]
-ZERO_ALLOWED = {"drain_timeout", "keep_failed", "missing_grace", "redis_grace", "wait_replicas"}
+ZERO_ALLOWED = {
+    "drain_timeout",
+    "keep_failed",
+    "max_tasks",
+    "missing_grace",
+    "redis_grace",
+    "wait_replicas",
+}
 
 
 def test_the_defaults_agree_with_each_other():

@@ -1,4 +1,7 @@
-"""``pytask worker --processes N``: a supervisor that keeps N worker processes alive.
+"""A supervisor that keeps several worker processes alive.
+
+It is what ``pytask worker --processes N`` becomes, and :meth:`pytask.PyTask.run` of an app with
+``processes``.
 
 The workers are started as programs, not forked: a fork of a process that runs greenlets would copy
 them. Each is in a session of its own, so that a Ctrl-C reaches the supervisor alone, which passes
@@ -16,30 +19,41 @@ import subprocess
 import sys
 import time
 from collections.abc import Mapping, Sequence
+from typing import NamedTuple
 
 import gevent
 from gevent import monkey
 from gevent.event import Event
 from gevent.pool import Group
 
-from pytask.cli.errors import ExitCode
 from pytask.worker.signals import ending_signals
 
 logger = logging.getLogger("pytask.processes")
 
+#: The exit code of a worker that is to be replaced by a fresh one.
+RECYCLED = 6
+#: Others that are told apart here: those of the command line.
+_OK, _PARTLY, _USAGE, _INTERRUPTED = 0, 1, 2, 130
+
+#: Tells a process the descriptor of its lifeline, and that it has a supervisor.
+_LIFELINE = "PYTASK_LIFELINE"
+#: Tells it the server that all processes share, if their supervisor has started one.
+_REDIS = "PYTASK_LIFELINE_REDIS"
+
 _ENDING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 #: How a process ends that gets one of these before it has begun to work.
-_ENDED_BY_REQUEST = (*(-number for number in _ENDING), ExitCode.INTERRUPTED)
+_ENDED_BY_REQUEST = (RECYCLED, *(-number for number in _ENDING), _INTERRUPTED)
 
 
 class Processes:
     """Starts processes, starts those again that crash, and ends when all have ended.
 
     A process that ends well, because somebody signalled it alone, is not started again. One that
-    ends with a usage error would do so for ever, so that ends the others as well.
+    ends with a usage error would do so for ever, so that ends the others as well. One that has run
+    ``max_tasks`` tasks is replaced at once.
 
     Args:
-        command: What to start; ``--supervised FD`` is added.
+        command: What to start.
         count: How many.
         environment: Added to the environment of each.
     """
@@ -81,9 +95,9 @@ class Processes:
             os.close(lifeline)
             for watcher in watchers:
                 watcher.cancel()
-        if ExitCode.USAGE in self._codes:
-            return ExitCode.USAGE
-        return ExitCode.OK if not any(self._codes) else ExitCode.PARTLY
+        if _USAGE in self._codes:
+            return _USAGE
+        return _OK if not any(self._codes) else _PARTLY
 
     def forward(self, number: signal.Signals) -> None:
         """Pass a signal on to all processes; all but SIGUSR1 also end the restarts."""
@@ -102,11 +116,15 @@ class Processes:
         while not self._stopping.is_set():
             began_at = time.monotonic()
             code = self._run_one(slot, lifeline)
-            if self._stopping.is_set() or code in (ExitCode.OK, ExitCode.USAGE):
+            if self._stopping.is_set() or code in (_OK, _USAGE):
                 self._codes.append(0 if code in _ENDED_BY_REQUEST else code)
-                if code == ExitCode.USAGE:
+                if code == _USAGE:
                     self.forward(signal.SIGTERM)
                 return
+            if code == RECYCLED:
+                logger.info("worker process %s has run max_tasks tasks; a new one follows", slot)
+                delay = self.min_delay
+                continue
             if time.monotonic() - began_at > self.healthy_seconds:
                 delay = self.min_delay
             logger.error(
@@ -120,8 +138,8 @@ class Processes:
 
     def _run_one(self, slot: int, lifeline: int) -> int:
         process = subprocess.Popen(
-            [*self._command, "--supervised", str(lifeline)],
-            env=self._environment,
+            self._command,
+            env={**self._environment, _LIFELINE: str(lifeline)},
             stdin=subprocess.DEVNULL,
             pass_fds=[lifeline],
             start_new_session=True,
@@ -135,6 +153,43 @@ class Processes:
             return process.wait()
         finally:
             del self._running[slot]
+
+
+class Supervision(NamedTuple):
+    """What a process was told by its supervisor."""
+
+    #: URL of the server that all processes share, or empty.
+    redis: str
+
+
+_supervision: Supervision | None = None
+
+
+def join_supervisor() -> Supervision | None:
+    """End with the supervisor that has started this process, if one has; return what it told."""
+    global _supervision
+    # Not for the processes that tasks start.
+    descriptor = os.environ.pop(_LIFELINE, "")
+    if descriptor:
+        _supervision = Supervision(os.environ.pop(_REDIS, ""))
+        watch_lifeline(int(descriptor))
+    return _supervision
+
+
+def run_program_in_processes(count: int, redis: str | None) -> None:
+    """Start this program so often, with the command line it was started by, until a signal.
+
+    Args:
+        count: How many processes.
+        redis: The embedded server they are to share; None: there is none.
+
+    Raises:
+        SystemExit: Not all ended well.
+    """
+    command = [sys.executable, *sys.orig_argv[1:]]
+    code = Processes(command, count, {_REDIS: redis} if redis else None).run()
+    if code:
+        raise SystemExit(code)
 
 
 def watch_lifeline(descriptor: int, patience: float = 10.0) -> None:
