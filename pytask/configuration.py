@@ -21,7 +21,7 @@ import os
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import fields
-from inspect import isclass, isfunction, ismodule
+from inspect import isclass, ismodule, isroutine
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -216,7 +216,7 @@ def _execute(path: Path) -> dict[str, Any]:
 
 def _is_tool(value: object) -> bool:
     """Whether a value in a Python file is what it computes with, not what it says."""
-    return ismodule(value) or isfunction(value) or isclass(value)
+    return ismodule(value) or isroutine(value) or isclass(value)
 
 
 def _typed(path: Path, key: str, value: Any) -> Any:
@@ -237,7 +237,7 @@ def _typed(path: Path, key: str, value: Any) -> Any:
     if wrong:
         # Not the value: it may be a password that was put in the wrong place.
         raise ConfigurationError(
-            f"{path}: {key} is a {type(value).__name__}: {_WANTED[kind]} is needed"
+            f"{path}: {key} is of type {type(value).__name__}: {_WANTED[kind]} is needed"
         )
     return value
 

@@ -144,3 +144,70 @@ def test_the_pause_before_a_restart_grows(caplog):
     assert hasty.runs == 5
     pauses = [record.args[2] for record in caplog.records if "started again" in record.message]
     assert pauses == [0.01, 0.02, 0.04, 0.04]
+
+
+def test_a_process_that_has_run_max_tasks_is_replaced_at_once(shell, spawn, wait_until):
+    one = spawn("worker", "-A", "jobs", "--processes", "2", "--max-tasks", "1")
+    one.wait_for(lambda: one.output.count("takes tasks from") == 2, 60, "both take tasks")
+    before = pids(shell)
+    shell.enqueue("a", task="jobs/add", data={"a": 1}, cleanup=False)
+
+    one.wait_for_line("has run max_tasks tasks; a new one follows")
+    wait_until(lambda: len(pids(shell)) == 2 and pids(shell) != before)
+    assert shell.state("a") == "SUCCESS"
+    assert "started again in" not in one.output
+    assert one.stop() == 0
+
+
+def test_alone_such_a_process_ends_well(shell, spawn):
+    one = spawn("worker", "-A", "jobs", "--max-tasks", "1")
+    shell.enqueue("a", task="jobs/add", data={"a": 1})
+    assert one.wait() == 0
+    assert "max_tasks=1 reached" in one.output
+
+
+def test_the_app_may_say_how_many_processes(shell, spawn, wait_until):
+    (shell.directory / "many.py").write_text("from jobs import app\napp.configure(processes=2)\n")
+    both = spawn("worker", "-A", "many")
+    wait_until(lambda: len(pids(shell)) == 2, message=lambda: both.output)
+    assert both.stop() == 0
+
+
+PROGRAM = """
+    from gevent import monkey
+    monkey.patch_all()
+    import logging, os, sys
+    from pytask import PyTask, Task
+    from tests.support.tell import tell
+
+    class Who(Task):
+        NAME = "who"
+        def start(self):
+            tell("ran", pid=os.getpid())
+            return "PYTASK_LIFELINE" in os.environ
+
+    logging.basicConfig(level="INFO")
+    app = PyTask(sys.argv[1], processes=2, max_tasks=1)
+    app.add_task(Who)
+    app.configure_from()
+    app.run()
+    tell("returned", pid=os.getpid())
+"""
+
+
+@pytest.mark.parametrize("embedded", [False, True])
+def test_a_script_runs_in_processes_too(shell, worker_process, wait_until, embedded):
+    address = "local://" if embedded else shell.server.url
+    script = worker_process(PROGRAM, [address], **{**shell.variables, "PYTASK_REDIS": ""})
+    script.wait_for(lambda: script.output.count("takes tasks from") == 2, 60, "both take tasks")
+    if not embedded:
+        shell.enqueue("a", task="who", cleanup=False)
+        pid = script.wait_for_event("ran")["pid"]
+        assert pid != script.pid
+        script.wait_for_line("a new one follows")
+        assert shell.record("a")["output"] == "false", "processes of tasks have no lifeline"
+    else:
+        places = {one.split(" at ")[1] for one in script.output.splitlines() if " at unix" in one}
+        assert len(places) == 1
+    assert script.stop() == 0
+    script.wait_for_event("returned", pid=script.pid)

@@ -88,7 +88,10 @@ def test_a_signal_drains_and_a_second_one_does_not_wait(shell, spawn):
         (["-A", "jobs:not_an_app"], "not a PyTask object; it has -A jobs:app"),
         (["-A", "jobs", "--redis-grace", "9"], "redis_grace=9.0 must be less than worker_timeout"),
         (["-A", "jobs", "--task-handler", "jobs:nothing"], "cannot be imported"),
-        (["-A", "jobs", "--concurrency", "many"], "'many': a whole number is needed, 'N/core' or 'auto'"),
+        (
+            ["-A", "jobs", "--concurrency", "many"],
+            "'many': a whole number is needed, 'N/core' or 'auto'",
+        ),
     ],
 )
 def test_a_worker_that_cannot_work_says_why(shell, words, complaint):
