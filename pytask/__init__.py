@@ -18,6 +18,7 @@ _EXPORTS = {
     "InvalidTask": "pytask.exceptions",
     "LeaseLost": "pytask.exceptions",
     "Monitor": "pytask.tasks",
+    "Plugin": "pytask.plugins",
     "PyTask": "pytask.pytask",
     "PyTaskException": "pytask.exceptions",
     "PyTaskHelpers": "pytask.helpers",
@@ -29,6 +30,7 @@ _EXPORTS = {
     "TaskFailed": "pytask.exceptions",
     "TaskFuture": "pytask.future",
     "TaskNotFound": "pytask.exceptions",
+    "TaskSnapshot": "pytask.plugins",
     "WaitTimeout": "pytask.exceptions",
     "current_task": "pytask.task",
     "decode_value": "pytask.serializers",
@@ -42,6 +44,7 @@ __all__ = [
     "InvalidTask",
     "LeaseLost",
     "Monitor",
+    "Plugin",
     "PyTask",
     "PyTaskException",
     "PyTaskHelpers",
@@ -53,6 +56,7 @@ __all__ = [
     "TaskFailed",
     "TaskFuture",
     "TaskNotFound",
+    "TaskSnapshot",
     "WaitTimeout",
     "__version__",
     "current_task",
@@ -75,6 +79,7 @@ if TYPE_CHECKING:
     from pytask.future import TaskFuture
     from pytask.helpers import PyTaskHelpers
     from pytask.loops import run_loop
+    from pytask.plugins import Plugin, TaskSnapshot
     from pytask.policy import Backoff
     from pytask.pytask import PyTask
     from pytask.serializers import decode_value

@@ -7,7 +7,7 @@ first used.
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, Self
 
 from pytask.backends import Backend, Link
@@ -65,6 +65,8 @@ class PyTaskHelpers(Looking):
 
     #: Returns what is known of how tasks of a name are to be treated.
     policy_of: PolicyOf = staticmethod(no_policy)
+    #: Told of the tasks these helpers have queued; None: nobody wants to know.
+    on_queued: Callable[[Sequence[NewTask]], None] | None = None
 
     @classmethod
     def of(
@@ -255,7 +257,10 @@ class PyTaskHelpers(Looking):
         return [task.task_id for task in new]
 
     def _enqueue(self, tasks: Sequence[NewTask]) -> None:
-        for task, code in zip(tasks, self.store.enqueue(tasks), strict=True):
+        codes = self.store.enqueue(tasks)
+        if self.on_queued is not None:
+            self.on_queued([task for task, code in zip(tasks, codes, strict=True) if code > 0])
+        for task, code in zip(tasks, codes, strict=True):
             if code is Code.BAD_TYPE:
                 raise wrong_type(self.keys, task.task_id)
 

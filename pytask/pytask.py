@@ -15,6 +15,7 @@ from pytask.discovery import find_modules, task_classes_of
 from pytask.exceptions import ConfigurationError
 from pytask.functions import TaskFunction, decorate
 from pytask.helpers import PyTaskHelpers
+from pytask.plugins import GuardedPlugin, Pluggable, with_queues
 from pytask.schedules import SCHEDULE_OPTIONS, make_schedule
 from pytask.serializers import encode_data
 from pytask.store import Store, open_store
@@ -34,7 +35,7 @@ these the first two lines of your program, above every other import:
     monkey.patch_all()"""
 
 
-class PyTask(Configuring):
+class PyTask(Configuring, Pluggable):
     """A worker for tasks, and the way to its Redis.
 
     Example::
@@ -77,6 +78,7 @@ class PyTask(Configuring):
         self.helpers = PyTaskHelpers.of(
             connect(redis_instance), self.settings, self._registry.policy_of
         )
+        self._plugins: list[GuardedPlugin] = []
         self._exception_handlers: list[Callable[[BaseException], Any]] = []
         self._local_tasks: list[tuple[str, bytes]] = []
         self._supervisor: Supervisor | None = None
@@ -279,6 +281,7 @@ class PyTask(Configuring):
             self._registry.add(task_class, name)
         # Here, because it needs gevent, and an app that is only a client does not.
         from pytask.worker.parts import Parts
+        from pytask.worker.plugins import PluginServices
         from pytask.worker.signals import SignalHandlers
         from pytask.worker.supervisor import Supervisor
 
@@ -289,7 +292,8 @@ class PyTask(Configuring):
         parts = Parts(
             connector=self.helpers.connector,
             store=self.store,
-            settings=self.settings,
+            settings=with_queues(self.settings, self._plugins),
+            plugins=PluginServices.of(self._plugins, self, self.worker_id),
             registry=self._registry,
             exception_handlers=self._exception_handlers,
             environment=self,
@@ -299,11 +303,12 @@ class PyTask(Configuring):
         for task_name, data in self._local_tasks:
             parts.local_tasks.add(task_name, data)
         running = self._supervisor = Supervisor(parts)
+        self._outlet = parts.plugins.queued
         try:
             with SignalHandlers(running.stop):
                 delivered = running.run()
         finally:
-            self._supervisor = None
+            self._supervisor = self._outlet = None
             self._new_identity()  # for the next run; the registry still has the old one
         if not delivered:
             raise SystemExit(1)

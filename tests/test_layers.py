@@ -38,6 +38,7 @@ LAYERS = {
     "future": 2,
     "submission": 2,
     "looking": 2,
+    "plugins": 2,
     "policy": 2,
     "signatures": 2,
     "functions": 2,

@@ -102,14 +102,19 @@ def _show_status(report: dict[str, Any]) -> None:
     echo_table(("TASKS", "COUNT"), rows)
     click.echo()
     columns = ("id", "host", "pid", "running", "concurrency", "queues", "version")
+    # What plug-ins say; their names precede a dot, which no other field has.
+    said = [
+        " ".join(f"{name}={text}" for name, text in worker.items() if "." in name and text)
+        for worker in report["workers"]
+    ]
+    last = ("LAST BEAT", "PLUG-INS") if any(said) else ("LAST BEAT",)
     echo_table(
-        ("WORKER", *(name.upper() for name in columns[1:]), "LAST BEAT"),
+        ("WORKER", *(name.upper() for name in columns[1:]), *last),
         [
-            (
-                *(worker.get(name, "") for name in columns),
-                _last_beat(worker),
-            )
-            for worker in report["workers"]
+            (*(worker.get(name, "") for name in columns), _last_beat(worker), said[index])[
+                : len(columns) + len(last)
+            ]
+            for index, worker in enumerate(report["workers"])
         ],
     )
 

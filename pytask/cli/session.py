@@ -99,14 +99,17 @@ def open_helpers(
     from pytask.settings import Settings
 
     connector = None
-    settings = Settings()
+    settings, listener = Settings(), None
     if app_path is not None:
         app = load_app(app_path)
         settings, connector = app.settings, app.helpers.connector
+        listener = app.helpers.on_queued
     if connector is None or redis is not None:
         connector = connect(redis or DEFAULT_REDIS)
     try:
-        yield PyTaskHelpers.of(connector, settings.with_options(**overrides))
+        helpers = PyTaskHelpers.of(connector, settings.with_options(**overrides))
+        helpers.on_queued = listener
+        yield helpers
     except RedisUnavailable as error:
         raise CommandFailed(
             f"Redis at {connector.description} cannot be reached: {error}; is it running? name "

@@ -14,7 +14,7 @@ from __future__ import annotations
 import logging
 from collections import deque
 from collections.abc import Callable, Sequence
-from typing import TypeVar
+from typing import Protocol, TypeVar
 
 from pytask.exceptions import RedisRefused, RedisRejected, WrongKeyType
 from pytask.records import Outcome
@@ -29,6 +29,14 @@ logger = logging.getLogger(__name__)
 T = TypeVar("T")
 
 
+class Listener(Protocol):
+    """Who wants to know what becomes of tasks."""
+
+    def done(self, ended: Sequence[tuple[Run, Outcome]], /) -> None: ...
+
+    def requeued(self, runs: Sequence[Run], /) -> None: ...
+
+
 class Finisher(Service):
     """Reports the outcomes of one partition, and gives back what is to be requeued.
 
@@ -39,6 +47,7 @@ class Finisher(Service):
         settings: Batch sizes.
         on_returned: Told which run was given back.
         on_delayed: Told that a run waits for its next try.
+        listener: Told what Redis has taken; None: nobody wants to know.
     """
 
     name = "finisher"
@@ -51,6 +60,7 @@ class Finisher(Service):
         settings: Settings,
         on_returned: Callable[[Run], None],
         on_delayed: Callable[[int], None],
+        listener: Listener | None = None,
     ) -> None:
         super().__init__()
         self._store = store.patient(0)
@@ -58,6 +68,7 @@ class Finisher(Service):
         self._table = table
         self._on_returned = on_returned
         self._on_delayed = on_delayed
+        self._listener = listener
         self._most = settings.finish_batch
         self._limit = settings.finish_batch
         #: Large outputs make smaller batches.
@@ -115,6 +126,9 @@ class Finisher(Service):
         for (run, outcome), code in zip(batch, codes, strict=True):
             if code < Code.OK:
                 self._report_lost(run, code, f"its outcome {outcome.state} is dropped")
+        if self._listener is not None:
+            both = zip(batch, codes, strict=True)
+            self._listener.done([ended for ended, code in both if code >= Code.OK])
         self._table.remove([run for run, _ in batch])
         if self._retries:
             self._retries = False
@@ -134,6 +148,9 @@ class Finisher(Service):
         for run, code in zip(batch, codes, strict=True):
             if code < Code.OK:
                 self._report_lost(run, code, "it is not put back on its queue")
+        if self._listener is not None:
+            back = zip(batch, codes, strict=True)
+            self._listener.requeued([run for run, code in back if code >= Code.OK])
         self._table.remove(batch)
         for run in batch:
             self._on_returned(run)

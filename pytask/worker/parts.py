@@ -20,6 +20,7 @@ from pytask.worker.finisher import Finisher
 from pytask.worker.guard import Guard, short_patience
 from pytask.worker.heartbeat import BeatReader, Heartbeat
 from pytask.worker.local import LocalTasks
+from pytask.worker.plugins import PluginServices
 from pytask.worker.promoter import Promoter
 from pytask.worker.registry import TaskRegistry
 from pytask.worker.runner import Runner
@@ -39,6 +40,7 @@ class Parts:
         registry: The task classes.
         exception_handlers: Told of unexpected exceptions of tasks.
         environment: What tasks are given.
+        plugins: The services of the plug-ins.
         worker: Our name in Redis.
         version: Shown in the registry.
     """
@@ -52,6 +54,7 @@ class Parts:
         registry: TaskRegistry,
         exception_handlers: Sequence[Callable[[BaseException], Any]],
         environment: TaskEnvironment,
+        plugins: PluginServices,
         worker: str,
         version: str,
     ) -> None:
@@ -64,19 +67,11 @@ class Parts:
         #: Closed while Redis is in trouble: nothing is started then.
         self.gate = Event()
         self.gate.set()
+        self.plugins = plugins
+        listener = plugins.listener
         self.table = RunTable(Slots(settings.concurrency))
         self.local_tasks = LocalTasks(store, worker, self.gate)
-        self.finishers = [
-            Finisher(
-                store,
-                partition,
-                self.table,
-                settings,
-                lambda run: self.runner.returned(run),
-                lambda partition: self.promoters[partition].wake(),
-            )
-            for partition in store.partitions
-        ]
+        self.finishers = self._make_finishers()
         self.runner = Runner(
             table=self.table,
             store=store,
@@ -84,6 +79,7 @@ class Parts:
             environment=environment,
             finishers=self.finishers,
             on_local_lost=self.local_tasks.lost,
+            on_started=listener.started if listener is not None else None,
         )
         executor = GreenletExecutor(
             registry,
@@ -109,10 +105,25 @@ class Parts:
             *self.promoters,
             *self.finishers,
             *self.schedulers,
+            *self.plugins.services,
             self.control,
             self.guard,
             self.stopper,
             self.beat_reader,
+        ]
+
+    def _make_finishers(self) -> list[Finisher]:
+        return [
+            Finisher(
+                self.store,
+                partition,
+                self.table,
+                self.settings,
+                lambda run: self.runner.returned(run),
+                lambda partition: self.promoters[partition].wake(),
+                self.plugins.listener,
+            )
+            for partition in self.store.partitions
         ]
 
     def _make_watching(self) -> None:
@@ -174,6 +185,7 @@ class Parts:
 
     def _details(self) -> Mapping[str, str]:
         return {
+            **self.plugins.details(),
             "host": socket.gethostname(),
             "pid": str(os.getpid()),
             "queues": ",".join(self.settings.queues),

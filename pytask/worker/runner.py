@@ -66,6 +66,7 @@ class Runner:
         environment: What the tasks are given.
         finishers: By partition.
         on_local_lost: Told which local task this worker lost, to start it again.
+        on_started: Told what was claimed; None: nobody wants to know.
     """
 
     def __init__(
@@ -77,6 +78,7 @@ class Runner:
         environment: TaskEnvironment,
         finishers: Sequence[Finisher],
         on_local_lost: Callable[[Run], None],
+        on_started: Callable[[Sequence[Claimed]], None] | None = None,
     ) -> None:
         self._table = table
         self._store = store
@@ -84,6 +86,7 @@ class Runner:
         self._environment = environment
         self._finishers = finishers
         self._on_local_lost = on_local_lost
+        self._on_started = on_started
         self._executor: GreenletExecutor
         self._stopper: Stops
 
@@ -100,6 +103,8 @@ class Runner:
             partition: Where they live.
             claimed_at: When the claim was sent, monotonic.
         """
+        if self._on_started is not None:
+            self._on_started(claimed)
         for task in claimed:
             run = Run(task, partition, claimed_at, self._environment)
             before = self._table.add(run)

@@ -5,14 +5,14 @@ Start, and why in this order:
 1. partitions: a worker with another number of them would look in the wrong places,
 2. heartbeat, guard, stopper: nothing may run without a lease that is kept and watched,
 3. finishers and control: what runs must be able to end and to be stopped,
-4. local tasks,
+4. plug-ins, which are told of all that follows, and local tasks,
 5. scheduler, promoters, claimers, waiters: only now may anything be taken on.
 
 End:
 
 1. scheduler, promoters, claimers, waiters: nothing new; what was popped but not claimed goes back,
 2. running tasks get ``drain_timeout`` seconds to end, then they are stopped and requeued,
-3. finishers, once they have told Redis everything,
+3. finishers, once they have told Redis everything, then plug-ins, once they were told of it,
 4. control, guard, stopper,
 5. heartbeat: until here the leases of what is not yet reported must not run out,
 6. the registry entry is marked as gone, so that a Monitor looks after whatever slipped in.
@@ -180,6 +180,8 @@ class Supervisor:
         parts.control.start()
         if not self._wait_for_first_beat():
             return
+        for plugin in parts.plugins.services:
+            plugin.start()
         parts.local_tasks.start()
         claiming: list[Service] = [
             *parts.schedulers,
@@ -219,8 +221,11 @@ class Supervisor:
         self._wait_until(self._is_quiet, 2 * self._settings.stop_timeout + 2)
         parts.runner.give_up_all()
         delivered = self._deliver()
-        for service in (*parts.finishers, parts.control, parts.guard, parts.stopper):
-            service.stop()
+        for finisher in parts.finishers:
+            finisher.stop()
+        parts.plugins.close(self._last_patience())
+        for watching in (parts.control, parts.guard, parts.stopper):
+            watching.stop()
         parts.heartbeat.stop()
         parts.heartbeat.join(2 * self._settings.beat_interval + 1)
         left = self._leave()
@@ -273,8 +278,7 @@ class Supervisor:
 
     def _deliver(self) -> bool:
         """Wait until Redis has taken all outcomes; return whether it has."""
-        seconds = _LAST_WORDS if self._in_a_hurry.is_set() else self._settings.stop_timeout
-        deadline = time.monotonic() + seconds
+        deadline = time.monotonic() + self._last_patience()
         while len(self.parts.table) and time.monotonic() < deadline:
             gevent.sleep(_LOOK)
         count = len(self.parts.table)
@@ -285,6 +289,9 @@ class Supervisor:
                 count,
             )
         return not count
+
+    def _last_patience(self) -> float:
+        return _LAST_WORDS if self._in_a_hurry.is_set() else self._settings.stop_timeout
 
     def _leave(self) -> bool:
         """Give back what slipped in and leave the registry; return whether Redis confirmed."""
