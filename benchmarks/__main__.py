@@ -10,7 +10,7 @@ from typing import IO, Any
 import click
 from rich.console import Console
 
-from . import drain, enqueue, idle, latency, monitor, sleepers, startup
+from . import drain, enqueue, idle, latency, monitor, plugins, sleepers, startup
 from .harness import Bench, Metrics
 from .report import environment, table
 
@@ -22,6 +22,7 @@ BENCHMARKS: dict[str, Callable[[Bench, Metrics], None]] = {
     "drain": drain.measure,
     "sleepers": sleepers.measure,
     "monitor": monitor.measure,
+    "plugins": plugins.measure,
 }
 
 

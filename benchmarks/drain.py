@@ -20,9 +20,9 @@ def _drain(place: Place, metrics: Metrics, count: int) -> None:
     worker = place.worker()
     names = place.helpers.keys.partitions[0]
     before = place.client.llen(names.end_queue)
-    _hold(place, count)
+    hold(place, count)
     cpu, server_cpu = worker.cpu, place.server_cpu
-    began_at = _release(place)
+    began_at = release(place)
     ended_at = place.wait(lambda: place.client.llen(names.end_queue) - before >= count)
     metrics.add("no-op tasks", count / (ended_at - began_at), "tasks/s", at_least(25_000))
     metrics.add("  worker CPU", (worker.cpu - cpu) / count * 1e6, "µs/task")
@@ -32,9 +32,9 @@ def _drain(place: Place, metrics: Metrics, count: int) -> None:
 def _drain_and_forget(place: Place, metrics: Metrics, count: int) -> None:
     worker = place.worker(local=["pytask/cleanup"])
     names = place.helpers.keys.partitions[0]
-    _hold(place, count)
+    hold(place, count)
     cpu = worker.cpu
-    began_at = _release(place)
+    began_at = release(place)
     place.wait(lambda: not place.client.exists(names.new_queue()))
     # All records are gone but those of Cleanup itself and of the first task.
     ended_at = place.wait(lambda: place.client.dbsize() < 30)
@@ -43,12 +43,12 @@ def _drain_and_forget(place: Place, metrics: Metrics, count: int) -> None:
     metrics.add("  worker CPU, Cleanup included", (worker.cpu - cpu) / count * 1e6, "µs/task")
 
 
-def _hold(place: Place, count: int) -> None:
+def hold(place: Place, count: int) -> None:
     """Enqueue tasks where nobody looks."""
     place.helpers.start_tasks({"task": "bench/noop", "queue": "held"} for _ in range(count))
 
 
-def _release(place: Place) -> float:
+def release(place: Place) -> float:
     """Let the worker have them all at once; return when."""
     names = place.helpers.keys.partitions[0]
     began_at = time.monotonic()

@@ -110,11 +110,19 @@ class Worker:
     Args:
         server: Its Redis.
         local: Names of tasks it runs as local ones.
+        plugin: Which plug-in it has: none, idle, or listening.
         **options: Options of its app.
     """
 
-    def __init__(self, server: Server, *, local: Sequence[str] = (), **options: Any) -> None:
-        configuration = {"redis": server.url, "options": options, "local": list(local)}
+    def __init__(
+        self, server: Server, *, local: Sequence[str] = (), plugin: str = "none", **options: Any
+    ) -> None:
+        configuration = {
+            "redis": server.url,
+            "options": options,
+            "local": list(local),
+            "plugin": plugin,
+        }
         self.started_at = time.monotonic()
         self._process = process.spawn(
             [sys.executable, "-m", "benchmarks.worker", json.dumps(configuration)],

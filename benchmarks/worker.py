@@ -9,7 +9,7 @@ import logging  # noqa: E402
 import sys  # noqa: E402
 import time  # noqa: E402
 
-from pytask import Cleanup, Monitor, PyTask, Task  # noqa: E402
+from pytask import Cleanup, Monitor, Plugin, PyTask, Task, TaskSnapshot  # noqa: E402
 
 
 class Noop(Task):
@@ -42,6 +42,19 @@ class Sleep(Task):
         time.sleep(self.seconds)
 
 
+class Counts(Plugin):
+    """Is told of every task, and does as little with it as possible."""
+
+    def __init__(self) -> None:
+        self.count = 0
+
+    def store_message(self, task: TaskSnapshot, event: str) -> None:
+        self.count += 1
+
+
+PLUGINS = {"idle": Plugin, "listening": Counts}
+
+
 def main(words: list[str]) -> None:
     """Run a worker as the first word, a JSON object, says."""
     configuration = json.loads(words[0])
@@ -49,6 +62,8 @@ def main(words: list[str]) -> None:
     logging.getLogger("pytask.worker.servers").setLevel(logging.ERROR)
     app = PyTask(configuration["redis"], **configuration["options"])
     app.add_tasks(Noop, Stamp, Sleep, Monitor, Cleanup)
+    if configuration["plugin"] in PLUGINS:
+        app.add_plugin(PLUGINS[configuration["plugin"]]())
     for name in configuration["local"]:
         app.start_local_task(name)
     app.run()

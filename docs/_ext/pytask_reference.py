@@ -164,7 +164,7 @@ def setup(app: Any) -> dict[str, Any]:
                 )
                 for one in read_settings()
             ]
-            head = ("option", "default", "meaning", "variable of the command line")
+            head = ("option", "default", "meaning", "variable")
             return [table(head, rows, (22, 12, 40, 26))]
 
     class Scripts(Directive):
