@@ -17,6 +17,7 @@ from click.core import ParameterSource
 from pytask.cli.apps import load_app
 from pytask.cli.options import NAMING, TUNING, option
 from pytask.configuration import COMMAND_KEYS, Layer, Sourced, choose_file, read_file
+from pytask.exceptions import ConfigurationError
 
 if TYPE_CHECKING:
     from pytask.pytask import PyTask
@@ -45,6 +46,7 @@ def config_option(*, runs_app: bool = False) -> Any:
             layer = {name: one for name, one in layer.items() if name not in _CODE}
         context.meta[_LAYER] = layer
         said = {name: one.value for name, one in layer.items() if name in COMMAND_KEYS}
+        _check(context, layer)
         context.default_map = {**(context.default_map or {}), **said}
 
     return option(
@@ -56,6 +58,17 @@ def config_option(*, runs_app: bool = False) -> Any:
         help="File with settings, TOML or Python.  [default: pytask.toml, or [tool.pytask-gevent] "
         "of pyproject.toml, in this directory]",
     )
+
+
+def _check(context: click.Context, layer: Layer) -> None:
+    """Have the options convert what the file says; click would not say that it is from there."""
+    for parameter in context.command.params:
+        said = layer.get(parameter.name or "")
+        if said is not None and parameter.name in COMMAND_KEYS:
+            try:
+                parameter.type.convert(said.value, parameter, context)
+            except click.BadParameter as error:
+                raise ConfigurationError(f"{said.source}: {error.message}") from None
 
 
 def layer_of(context: click.Context) -> dict[str, Sourced]:

@@ -68,8 +68,9 @@ class PluginService(Service):
 
     def post(self, batch: _Batch) -> None:
         """Take messages, or drop them if too many wait; callable from any thread."""
-        count = len(batch[1])
-        if self._waiting + count > MOST_MESSAGES:
+        event, tasks, snapshot = batch
+        room = max(0, MOST_MESSAGES - self._waiting)
+        if len(tasks) > room:
             if not self.dropped:
                 logger.error(
                     "plug-in %s does not keep up: %s messages wait for it, and what comes now is "
@@ -77,10 +78,12 @@ class PluginService(Service):
                     self.plugin.name,
                     self._waiting,
                 )
-            self.dropped += count
-            return
-        self._waiting += count
-        self._batches.append(batch)
+            self.dropped += len(tasks) - room
+            if not room:
+                return
+            tasks = tasks[:room]
+        self._waiting += len(tasks)
+        self._batches.append((event, tasks, snapshot))
         # Events of gevent belong to one thread; from another one, the next tick is soon enough.
         if self._resting and _thread_id() == self._home:
             self.wake()

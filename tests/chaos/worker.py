@@ -83,7 +83,9 @@ def main() -> None:
     connect_through(place)
     from pytask import Cleanup, Monitor, PyTask
 
-    app = PyTask(place["address"], **{"serializer": format_of(slot), **config["settings"]})
+    options = {"serializer": format_of(slot), **config["settings"]}
+    options["max_tasks"] = config.get("recycled", {}).get(str(slot), 0)
+    app = PyTask(place["address"], **options)
     app.add_tasks(Monitor, Cleanup, *tasks.ALL, *harmful.ALL)
     quiet = config.get("quiet")
     if quiet:

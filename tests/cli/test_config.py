@@ -80,7 +80,7 @@ def test_a_client_takes_names_and_address_from_the_file(project):
     [
         ("concurrency = 0", "concurrency=0 is out of range (concurrency comes from bad.toml: "),
         ("queue = 'x'", "bad.toml: unknown key 'queue', did you mean 'queues'?"),
-        ("log_level = 'loud'", "'loud' is not one of"),
+        ("log_level = 'loud'", "bad.toml: log_level: 'loud' is not one of"),
     ],
 )
 def test_a_mistake_in_the_file_is_told_with_its_place(shell, text, complaint):

@@ -237,3 +237,12 @@ def test_a_running_app_takes_no_more_plug_ins(serve):
     with pytest.raises(ConfigurationError, match="add plug-ins before run"):
         worker.app.add_plugin(Notes())
     assert worker.parts.plugins.listener is None
+
+
+def test_of_more_than_there_is_room_for_the_first_are_told(serve, wait_until, monkeypatch):
+    monkeypatch.setattr(pytask.worker.plugins, "MOST_MESSAGES", 10)
+    notes = Notes()
+    worker = serve(prepare=with_plugins(notes))
+    worker.helpers.start_tasks([{"task": "add", "queue": "elsewhere"}] * 25)
+    (service,) = worker.parts.plugins.services
+    wait_until(lambda: (len(notes.seen), service.dropped) == (10, 15))
