@@ -22,6 +22,7 @@ from pytask.exceptions import ConfigurationError
 from pytask.settings import Settings
 
 if TYPE_CHECKING:
+    from pytask.backends import Backend
     from pytask.helpers import PyTaskHelpers
     from pytask.store import Store
     from pytask.worker.supervisor import Supervisor
@@ -119,7 +120,7 @@ class Configuring:
         self.helpers.rebind(connector, settings)
         self._store = None
 
-    def _connect(self, redis: Sourced) -> Any:
+    def _connect(self, redis: Sourced) -> Backend:
         try:
             return connect(redis.value)
         except ConfigurationError as error:

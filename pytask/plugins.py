@@ -12,7 +12,8 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from pytask.exceptions import ConfigurationError
-from pytask.records import NewTask, from_json
+from pytask.records import NewTask
+from pytask.serializers import decode_value
 from pytask.settings import Settings
 from pytask.states import State
 
@@ -44,14 +45,15 @@ class TaskSnapshot(NamedTuple):
     worker: str | None
     #: How often it has started.
     attempt: int
-    #: What its ``__init__`` is given, as it is stored.
+    #: What its ``__init__`` is given, as it is stored; empty once it has run: a worker with 100,000
+    #: tasks does not keep their data.
     raw_data: bytes
     #: What it returned, or the text of its failure, as it is stored; empty before its end.
     raw_output: bytes = b""
 
     @property
     def data(self) -> Any:
-        """What its ``__init__`` is given; None if that cannot be read."""
+        """What its ``__init__`` is given; None once it has run, or if that cannot be read."""
         return _decoded(self.raw_data)
 
     @property
@@ -234,6 +236,6 @@ def with_queues(settings: Settings, plugins: Iterable[GuardedPlugin]) -> Setting
 
 def _decoded(raw: bytes) -> Any:
     try:
-        return from_json(raw) if raw else None
+        return decode_value(raw) if raw else None
     except ValueError:
         return None

@@ -218,11 +218,9 @@ class PluginServices:
             None,
             self._worker,
             run.attempt,
-            run.data,
+            b"",
             outcome.output,
         )
 
     def _of_returned(self, run: Run) -> TaskSnapshot:
-        return TaskSnapshot(
-            run.task_id, run.task, State.WAIT, None, self._worker, run.attempt, run.data
-        )
+        return TaskSnapshot(run.task_id, run.task, State.WAIT, None, self._worker, run.attempt, b"")

@@ -78,6 +78,22 @@ def test_a_plug_in_is_told_of_the_whole_life_of_a_task(serve, wait_until):
     assert worker.stop() == 0
 
 
+def test_data_and_output_are_read_in_the_format_they_have(serve, wait_until):
+    class Reads(Plugin):
+        def __init__(self):
+            self.read = []
+
+        def store_message(self, task, event):
+            self.read.append((event, task.data, task.output))
+
+    reads = Reads()
+    worker = serve(Add, serializer="msgpack", prepare=with_plugins(reads))
+    worker.start("add", a=1, b=2)
+    wait_until(lambda: len(reads.read) == 3)
+    assert ("started", {"a": 1, "b": 2}, None) in reads.read
+    assert ("done", None, 3) in reads.read, "a worker forgets the data of a task that runs"
+
+
 def test_a_retry_is_queued_again(serve, wait_until):
     notes = Notes()
     worker = serve(Picky, prepare=with_plugins(notes))
