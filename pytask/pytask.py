@@ -105,9 +105,19 @@ class PyTask(Configuring, Pluggable):
         return self._store
 
     @property
+    def is_at_work(self) -> bool:
+        """Whether :meth:`run` is under way, and :meth:`stop` would end it."""
+        return self._supervisor is not None
+
+    @property
     def running(self) -> int:
         """How many tasks run in this worker at this moment."""
         return len(self._supervisor.parts.table) if self._supervisor is not None else 0
+
+    @property
+    def registry(self) -> TaskRegistry:
+        """The task classes and schedules of this app."""
+        return self._registry
 
     @property
     def task_names(self) -> list[str]:
