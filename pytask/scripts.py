@@ -9,12 +9,17 @@ Redis; :mod:`pytask.store` does.
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
+from contextlib import contextmanager
 from functools import cache
 from hashlib import sha1
 from importlib.resources import files
 from typing import NamedTuple
 
 from pytask.exceptions import PyTaskException
+
+#: Texts that stand in for includes, by name; see replaced_include.
+_replaced: dict[str, str] = {}
 
 _INCLUDE = re.compile(r'^--- @include "([a-z_]+)"$', re.MULTILINE)
 _HEADER = re.compile(
@@ -46,7 +51,7 @@ class Script(NamedTuple):
                 f"{name}.lua: must begin with '#!lua', '-- {name}: what it does' and a header "
                 "that lists KEYS, ARGV and '-- Returns'"
             )
-        included = "".join(_read(f"include/{part}.lua") for part in _INCLUDE.findall(text))
+        included = "".join(map(read_include, _INCLUDE.findall(text)))
         shebang, _, body = text.partition("\n")
         source = "\n".join([shebang, included + body])
         return cls(name, source, sha1(source.encode(), usedforsecurity=False).hexdigest())
@@ -59,6 +64,15 @@ def _read(path: str) -> str:
         raise ScriptError(f"pytask/lua/{path} cannot be read: {error}") from None
 
 
+def read_include(name: str) -> str:
+    """Return the text of an include, or what takes its place.
+
+    Raises:
+        ScriptError: There is none.
+    """
+    return _replaced.get(name) or _read(f"include/{name}.lua")
+
+
 @cache
 def load(name: str) -> Script:
     """Return the script called ``name``.
@@ -67,6 +81,23 @@ def load(name: str) -> Script:
         ScriptError: There is none, or it is damaged.
     """
     return Script.parse(name, _read(f"{name}.lua"))
+
+
+@contextmanager
+def replaced_include(name: str, text: str) -> Iterator[None]:
+    """Let the scripts of this process have another include, for tests of what depends on the time.
+
+    Args:
+        name: Of the include.
+        text: What takes its place.
+    """
+    _replaced[name] = text
+    load.cache_clear()
+    try:
+        yield
+    finally:
+        _replaced.pop(name, None)
+        load.cache_clear()
 
 
 def load_all() -> None:
