@@ -14,6 +14,8 @@
     │   └── LeaseLost
     ├── TaskFailed
     ├── WaitTimeout (TimeoutError)
+    ├── CommandFailed
+    ├── ChildDied
     └── RedisError
         ├── RedisUnavailable (ConnectionError)
         │   └── NotReplicated
@@ -25,6 +27,12 @@ The class docstring is the default message, so ``raise LeaseLost()`` already say
 """
 
 from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from pytask.shell import CommandResult
 
 
 class PyTaskException(Exception):
@@ -93,6 +101,27 @@ class TaskFailed(PyTaskException):
 
 class WaitTimeout(PyTaskException, TimeoutError):
     """What was waited for did not happen in time."""
+
+
+class CommandFailed(PyTaskException):
+    """A command that a task ran ended with another code than 0, or could not run.
+
+    Attributes:
+        command: The command.
+        result: Its :class:`~pytask.shell.CommandResult`: ``code``, ``out`` and ``err``.
+    """
+
+    def __init__(self, command: str | Sequence[str], result: CommandResult) -> None:
+        self.command = command
+        self.result = result
+        text = command if isinstance(command, str) else " ".join(map(str, command))
+        lines = result.err.strip().splitlines()[-5:]
+        said = "; it said: " + "\n".join(lines) if lines else ""
+        super().__init__(f"command {text!r} ended with code {result.code}{said}")
+
+
+class ChildDied(PyTaskException):
+    """The child process that ran the task has died."""
 
 
 class RedisError(PyTaskException):

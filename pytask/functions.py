@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import inspect
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, ClassVar, Generic, ParamSpec, TypeVar
 
@@ -43,6 +44,7 @@ class TaskFunction(Generic[P, R]):
         name: str,
         policy: Policy,
         helpers: PyTaskHelpers,
+        concurrency: str | None = None,
     ) -> None:
         functools.update_wrapper(self, function)
         self.name = name
@@ -50,7 +52,7 @@ class TaskFunction(Generic[P, R]):
         self._function = function
         self._helpers = helpers
         self._signature = Signature(function, name)
-        self.task_class = _make_class(self)
+        self.task_class = _make_class(self, concurrency)
 
     def __call__(self, *args: P.args, **kwargs: P.kwargs) -> R:
         """Run the function here and now, without Redis."""
@@ -142,7 +144,17 @@ class FunctionTask(Task):
         return self._call()
 
 
-def _make_class(function: TaskFunction[..., Any]) -> type[FunctionTask]:
+class AsyncFunctionTask(FunctionTask):
+    """The same for ``async`` functions."""
+
+    ABSTRACT = True
+
+    async def start(self) -> Any:
+        """Await the function."""
+        return await self._call()
+
+
+def _make_class(function: TaskFunction[..., Any], concurrency: str | None) -> type[FunctionTask]:
     policy = function.policy
     attributes = {name.upper(): getattr(policy, name) for name in Policy.__slots__}
     # A plain function that is the value of a class attribute would become a method.
@@ -151,7 +163,11 @@ def _make_class(function: TaskFunction[..., Any]) -> type[FunctionTask]:
     qualified = getattr(function, "__qualname__", function.name)
     module = getattr(function, "__module__", __name__)
     names = {"NAME": function.name, "FUNCTION": function, "__module__": module}
-    return type(qualified, (FunctionTask,), {**attributes, **names})
+    if concurrency is not None:
+        names["CONCURRENCY"] = concurrency
+    is_async = inspect.iscoroutinefunction(function._function)
+    base = AsyncFunctionTask if is_async else FunctionTask
+    return type(qualified, (base,), {**attributes, **names})
 
 
 def decorate(
@@ -174,5 +190,6 @@ def decorate(
     if not callable(function) or isinstance(function, type):
         raise ConfigurationError(f"{function!r} is no function; add a task class by add_task")
     name = function.__name__ if name is None else name
+    concurrency = options.pop("concurrency", None)
     policy = Policy.checked(f"task {name!r}", options)
-    return TaskFunction(function, name, policy, helpers)
+    return TaskFunction(function, name, policy, helpers, concurrency)

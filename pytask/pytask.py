@@ -9,6 +9,7 @@ from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar, overload
 
 from pytask import __version__, exceptions
+from pytask.concurrency import modes
 from pytask.configuring import Configuring
 from pytask.connection import connect
 from pytask.discovery import find_modules, task_classes_of
@@ -33,6 +34,14 @@ these the first two lines of your program, above every other import:
 
     from gevent import monkey
     monkey.patch_all()"""
+
+
+_HOW_TO_GUARD = """\
+a child process imports your program to find a task with concurrency="process", and the program \
+starts another worker; put that under a condition:
+
+    if __name__ == "__main__":
+        app.run()"""
 
 
 class PyTask(Configuring, Pluggable):
@@ -159,8 +168,8 @@ class PyTask(Configuring, Pluggable):
                 types are checked and converted.
             name: What the task is called; None: as the function.
             **policy: Any of ``queue``, ``expires``, ``max_retries``, ``retry_delay``,
-                ``retry_on`` and ``timeout``, see :class:`pytask.policy.Policy`; and to start it
-                by itself what :meth:`schedule` takes.
+                ``retry_on`` and ``timeout``, see :class:`pytask.policy.Policy`; ``concurrency``,
+                how it is executed; and to start it by itself what :meth:`schedule` takes.
 
         Returns:
             A :class:`~pytask.functions.TaskFunction`: to be called, or submitted.
@@ -278,6 +287,8 @@ class PyTask(Configuring, Pluggable):
             SystemExit: With status 1, if the end of some tasks could not be told to Redis; with
                 another one, if this is one of several processes and wants to be replaced.
         """
+        if modes.in_child:
+            raise ConfigurationError(_HOW_TO_GUARD)
         _check_patched()
         from pytask.worker.processes import RECYCLED, join_supervisor, run_program_in_processes
 

@@ -55,6 +55,10 @@ class Settings:
     max_tasks: int = 0
     #: The queues a worker takes tasks from, the most urgent first.
     queues: tuple[str, ...] = (DEFAULT_QUEUE,)
+    #: Native threads for tasks with ``concurrency="thread"``.
+    thread_pool_size: int = 16
+    #: Child processes for tasks with ``concurrency="process"``; 0: as many as there are cores.
+    process_pool_size: int = 0
     #: No lease of a running task gets older than this; each is refreshed a little earlier.
     update_task_interval: float = 5.0
     #: How often a worker reports itself in the registry.
@@ -126,6 +130,7 @@ class Settings:
             "keep_failed",
             "max_tasks",
             "missing_grace",
+            "process_pool_size",
             "redis_grace",
             "wait_replicas",
         }

@@ -7,6 +7,7 @@ what needs one says so.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from contextvars import ContextVar
 from typing import TYPE_CHECKING, Any, ClassVar, Protocol
 
@@ -46,6 +47,9 @@ class Binding(Protocol):
 
     @property
     def is_over(self) -> bool: ...
+
+    @property
+    def stopping(self) -> bool: ...
 
     @property
     def environment(self) -> TaskEnvironment: ...
@@ -136,6 +140,7 @@ class Task:
     NAME: ClassVar[str] = ""
     #: True in a base class, which is not run itself; what derives from it is.
     ABSTRACT: ClassVar[bool] = True
+    # CONCURRENCY, one of "greenlet", "asyncio", "thread" and "process", says how it is executed.
     # Of its policy, see pytask.policy.Policy: QUEUE, EXPIRES, MAX_RETRIES, RETRY_DELAY, RETRY_ON
     # and TIMEOUT. They are not defined here, so that a task may use the names for itself until it
     # means them.
@@ -153,6 +158,10 @@ class Task:
     attempt = _OfRun("attempt", "How often this task was claimed, this time included.")
     redis = _OfRun("environment.redis", "The Redis client the app was given or made.")
     helpers = _OfRun("environment.helpers", "The helpers of the app, to start other tasks.")
+    http = _OfRun(
+        "environment.http",
+        "An HTTP client of httpx with pooled connections; an ``AsyncClient`` in asyncio mode.",
+    )
 
     _binding: Binding | None
 
@@ -180,7 +189,37 @@ class Task:
         inside ``start``.
         """
 
-    def emit(self, event: str, data: Any = None) -> None:
+    def should_stop(self) -> bool:
+        """Return whether this task is to stop; for code in threads, which nobody can interrupt.
+
+        Raises:
+            TaskStateError: The task does not run in a worker.
+        """
+        run: Binding = _binding_of(self, "should_stop")
+        return run.stopping or run.is_over
+
+    def shell(self, command: str | Sequence[str], **options: Any) -> Any:
+        """Run a command and wait for it; other tasks go on.
+
+        The command and all it has started are killed when the task is stopped or its worker dies,
+        and what is still left when the command has ended.
+
+        Args:
+            command: Text for ``/bin/sh``, or a list: a program and its arguments.
+            **options: ``check`` (False: another code than 0 is no error), ``timeout`` (seconds
+                until it is killed), ``cwd`` (where it runs) and ``env`` (added to the environment).
+
+        Returns:
+            A :class:`~pytask.shell.CommandResult`: ``code``, ``out`` and ``err``. In asyncio mode
+            an awaitable of it.
+
+        Raises:
+            CommandFailed: It ended with another code than 0, took too long, or does not exist.
+            TaskStateError: The task does not run in a worker.
+        """
+        return _binding_of(self, "shell").environment.shell(command, options)
+
+    def emit(self, event: str, data: Any = None) -> Any:
         """Publish an event on the channel of this task.
 
         Subscribers get the object ``{"event": event, "data": data}`` in the format the serializer
@@ -189,6 +228,10 @@ class Task:
         Args:
             event: Name of the event.
             data: Anything the serializer of the app has a form for.
+
+        Returns:
+            Nothing; in asyncio mode an awaitable. The event is sent without awaiting it, too, but
+            only awaiting keeps the order of several and tells of errors.
 
         Raises:
             LeaseLost: This run is over: stopped, ended, or taken over by another worker.
@@ -201,4 +244,4 @@ class Task:
         if run.is_over:
             raise LeaseLost(f"event {event!r} of task {run.task_id} was not sent: its run is over")
         store = run.environment.store
-        store.publish(run.task_id, event, encode_value(data, store.settings.serializer))
+        return store.publish(run.task_id, event, encode_value(data, store.settings.serializer))

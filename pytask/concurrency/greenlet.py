@@ -20,16 +20,16 @@ from typing import Any
 from gevent import Greenlet, get_hub
 from greenlet import GreenletExit, greenlet
 
-from pytask.exceptions import UnfitTask, UnknownTask
+from pytask.concurrency.making import make_instance
+from pytask.concurrency.other_modes import OtherModes
+from pytask.exceptions import UnknownTask
 from pytask.settings import Settings
 from pytask.states import State
-from pytask.task import current
 from pytask.worker.outcomes import (
     NULL,
     STOPPING,
     UnfitResult,
     decode_data,
-    did_not_fit,
     encode_result,
     judge,
 )
@@ -50,6 +50,7 @@ class GreenletExecutor:
         conclude: Told how a run ended, in the run's own greenlet; it must not wait.
         time_out: Told which run has lasted too long; it must not wait.
         stop_ended: Told that ``stop()`` of a run is over, and whether it failed.
+        modes: Execute what is not to be executed in its greenlet.
     """
 
     def __init__(
@@ -60,6 +61,7 @@ class GreenletExecutor:
         conclude: Callable[[Run, State, bytes, float], None],
         time_out: Callable[[Run], None],
         stop_ended: Callable[[Run, bool], None],
+        modes: OtherModes,
     ) -> None:
         self._registry = registry
         self._exception_handlers = exception_handlers
@@ -67,6 +69,7 @@ class GreenletExecutor:
         self._conclude = conclude
         self._time_out = time_out
         self._stop_ended = stop_ended
+        self._modes = modes
 
     def start(self, run: Run) -> None:
         """Give a run its greenlet; the first line of it is executed by the next turn of the hub."""
@@ -109,6 +112,9 @@ class GreenletExecutor:
 
     def stack_of(self, run: Run) -> str:
         """Return the stack of a run, for a person to see where it hangs."""
+        kind = self.type_of(run)
+        if kind is not None and kind.mode:
+            return self._modes.get(kind.mode).stack_of(run)
         frame = run.greenlet.gr_frame if run.greenlet is not None else None
         return "".join(traceback.format_stack(frame)) if frame is not None else "(no frame)"
 
@@ -127,11 +133,12 @@ class GreenletExecutor:
             run.data = b""
             if kind.policy.timeout or run.policy:
                 timer = self._limit(run, kind)
+            live = self._live_elsewhere if kind.mode else self._live
             if kind.provide_context is None:
-                value = self._live(run, kind, data)
+                value = live(run, kind, data)
             else:
                 with kind.provide_context():
-                    value = self._live(run, kind, data)
+                    value = live(run, kind, data)
             output = NULL if value is None else self._encode(run, value)
             state = State.STOPPED if run.stopping else State.SUCCESS
         except BaseException as error:
@@ -150,18 +157,17 @@ class GreenletExecutor:
         timer.start(self._time_out, run)
         return timer
 
-    def _live(self, run: Run, kind: TaskType, data: dict[str, Any]) -> Any:
-        task_class = kind.task_class
+    def _live_elsewhere(self, run: Run, kind: TaskType, data: dict[str, Any]) -> Any:
         try:
-            instance = run.instance = task_class.__new__(task_class)
-            instance._binding = run
-            current.set(instance)
-            try:
-                instance.__init__(**data)
-            except TypeError as error:
-                if did_not_fit(error):
-                    raise UnfitTask(f"data does not fit {run.task!r}: {error}") from None
-                raise
+            return self._modes.get(kind.mode).carry_out(run, kind.task_class, data)
+        finally:
+            run.phase = ENDING
+            if run.stop_greenlet is not None:
+                run.stop_greenlet.join()
+
+    def _live(self, run: Run, kind: TaskType, data: dict[str, Any]) -> Any:
+        try:
+            instance = make_instance(kind.task_class, run, run.task, data, run)
             data = None  # type: ignore[assignment]  # the instance has what it wants of it
             run.phase = STARTED
             return instance.start()

@@ -7,7 +7,7 @@ from typing import Any
 
 from greenlet import GreenletExit
 
-from pytask.exceptions import InvalidTask, StopTask, UnfitTask, UnknownTask
+from pytask.exceptions import ChildDied, InvalidTask, StopTask, UnfitTask, UnknownTask
 from pytask.records import to_json
 from pytask.serializers import FORMATS, decode_value, encode_value
 from pytask.settings import Settings
@@ -25,8 +25,29 @@ class UnfitResult(InvalidTask):
     """What the task returned cannot be stored."""
 
 
+class ChildError(Exception):
+    """What a task raised in a child process, which has judged it already.
+
+    Args:
+        state: What the task ends in.
+        output: What it leaves, JSON.
+        text: Type and message of the exception.
+        again: Whether ``retry_on`` of its class names it.
+        delay: Seconds until the next try, if it said so itself.
+    """
+
+    def __init__(
+        self, state: str, output: bytes, text: str, again: bool, delay: float | None
+    ) -> None:
+        super().__init__(text)
+        self.state = State(state)
+        self.output = output
+        self.again = again
+        self.delay = delay
+
+
 #: Their traceback would only show the worker.
-_SAY_ALL = (UnfitTask, UnfitResult)
+_SAY_ALL = (UnfitTask, UnfitResult, ChildDied)
 
 
 def decode_data(task: str, data: bytes) -> dict[str, Any]:
@@ -85,6 +106,8 @@ def judge(
     max_bytes = settings.max_output_bytes
     if isinstance(error, STOPPING):
         return State.STOPPED, NULL
+    if isinstance(error, ChildError):
+        return error.state, error.output
     if isinstance(error, (Task.Error, Retry, getattr(task_class, "Error", Task.Error))):
         return State.ERROR, _encode_message(error, settings)
     if isinstance(error, _SAY_ALL) or (task_class is None and isinstance(error, UnknownTask)):

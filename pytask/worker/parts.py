@@ -11,6 +11,8 @@ from typing import Any
 from gevent.event import Event
 
 from pytask.concurrency.greenlet import GreenletExecutor
+from pytask.concurrency.other_modes import OtherModes
+from pytask.concurrency.workplaces import HubPlace
 from pytask.settings import Settings
 from pytask.store import Store
 from pytask.task import TaskEnvironment
@@ -72,11 +74,13 @@ class Parts:
         self.table = RunTable(Slots(settings.concurrency))
         self.local_tasks = LocalTasks(store, worker, self.gate)
         self.finishers = self._make_finishers()
+        self.place = HubPlace(environment)
+        self.modes = OtherModes(settings, self.place)
         self.runner = Runner(
             table=self.table,
             store=store,
             settings=settings,
-            environment=environment,
+            environment=self.place,
             finishers=self.finishers,
             on_local_lost=self.local_tasks.lost,
             on_started=listener.started if listener is not None else None,
@@ -88,6 +92,7 @@ class Parts:
             self.runner.conclude,
             lambda run: self.runner.request(run, TIME_OUT),
             lambda run, failed: self.stopper.stop_ended(run, failed),
+            self.modes,
         )
         self.stopper = Stopper(executor, self.runner.abandon)
         self.runner.wire(executor, self.stopper)

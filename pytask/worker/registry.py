@@ -6,6 +6,7 @@ from collections.abc import Callable
 from contextlib import AbstractContextManager
 from typing import Any
 
+from pytask.concurrency.modes import GREENLET, PROCESS, mode_of
 from pytask.exceptions import ConfigurationError, UnknownTask
 from pytask.policy import NO_POLICY, Policy
 from pytask.schedules import Schedule, schedule_of_class
@@ -15,7 +16,7 @@ from pytask.task import Task
 class TaskType:
     """A registered class, with what has to be known of it at each run looked up once."""
 
-    __slots__ = ("defines_stop", "policy", "provide_context", "task_class")
+    __slots__ = ("defines_stop", "mode", "policy", "provide_context", "task_class")
 
     def __init__(self, task_class: type[Any]) -> None:
         self.task_class: Any = task_class
@@ -23,6 +24,13 @@ class TaskType:
             task_class, "provide_context", None
         )
         self.policy = Policy.of_class(task_class)
+        #: Empty: in its greenlet.
+        self.mode = mode_of(task_class)
+        if self.mode == GREENLET:
+            self.mode = ""
+        elif self.mode == PROCESS:
+            # Entered where the code is executed.
+            self.provide_context = None
         stop = getattr(task_class, "stop", None)
         self.defines_stop = stop is not None and stop is not Task.stop
 

@@ -8,6 +8,7 @@ from pytask.exceptions import UnfitTask
 from pytask.policy import Policy
 from pytask.states import State
 from pytask.task import Retry
+from pytask.worker.outcomes import ChildError
 from pytask.worker.runs import Run
 
 logger = logging.getLogger(__name__)
@@ -23,6 +24,12 @@ def retries_of(run: Run) -> int:
     """Return how often the task of a run was tried again so far."""
     number = run.policy.partition(b" ")[0]
     return int(number) if number.isdigit() else 0
+
+
+def _is_worth_it(error: BaseException, policy: Policy) -> bool:
+    if isinstance(error, ChildError):
+        return error.again
+    return isinstance(error, (Retry, *policy.retry_on))
 
 
 def next_try(run: Run, policy: Policy, error: BaseException, state: State) -> float | None:
@@ -43,9 +50,9 @@ def next_try(run: Run, policy: Policy, error: BaseException, state: State) -> fl
         return None  # what waits for its next try is anybody's, and this is ours alone
     policy = policy_of(run, policy)
     retries = retries_of(run)
-    if retries >= policy.max_retries or not isinstance(error, (Retry, *policy.retry_on)):
+    if retries >= policy.max_retries or not _is_worth_it(error, policy):
         return None
-    if isinstance(error, Retry) and error.delay is not None:
+    if isinstance(error, Retry | ChildError) and error.delay is not None:
         return error.delay
     try:
         return policy.pause_after(retries)

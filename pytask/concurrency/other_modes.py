@@ -1,0 +1,56 @@
+"""The modes of one worker besides its greenlets, each made when the first task needs it."""
+
+from __future__ import annotations
+
+import os
+
+from pytask.concurrency.door import Door
+from pytask.concurrency.event_loop import LoopMode
+from pytask.concurrency.modes import ASYNCIO, THREAD, Mode
+from pytask.concurrency.processes import ProcessMode
+from pytask.concurrency.threads import ThreadMode
+from pytask.concurrency.workplaces import HubPlace
+from pytask.settings import Settings
+
+
+class OtherModes:
+    """Makes and keeps the modes.
+
+    Args:
+        settings: Sizes of the pools.
+        place: The environment of tasks in greenlets.
+    """
+
+    def __init__(self, settings: Settings, place: HubPlace) -> None:
+        self._settings = settings
+        self._place = place
+        self._door: Door | None = None
+        self._made: dict[str, Mode] = {}
+
+    def get(self, name: str) -> Mode:
+        """Return a mode by its name; not ``greenlet``."""
+        mode = self._made.get(name)
+        if mode is None:
+            mode = self._made[name] = self._make(name)
+        return mode
+
+    def close(self) -> None:
+        """End all of them, and what they share."""
+        for mode in self._made.values():
+            mode.close()
+        self._made.clear()
+        if self._door is not None:
+            self._door.close()
+            self._door = None
+        self._place.close()
+
+    def _make(self, name: str) -> Mode:
+        settings = self._settings
+        if self._door is None:
+            self._door = Door()
+        if name == ASYNCIO:
+            return LoopMode(self._place, self._door)
+        if name == THREAD:
+            return ThreadMode(settings.thread_pool_size, self._place, self._door)
+        size = settings.process_pool_size or os.cpu_count() or 1
+        return ProcessMode(size, self._place, settings.max_output_bytes)
