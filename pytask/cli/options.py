@@ -34,6 +34,8 @@ TUNING = {
     "concurrency": "Tasks this worker runs at a time; N, N/core, or auto for 1000/core.",
     "processes": "Worker processes to start and keep alive.",
     "max_tasks": "Tasks after which a process ends, to be replaced by a fresh one; 0: never.",
+    "thread_pool_size": "Native threads for tasks in thread mode.",
+    "process_pool_size": "Child processes for tasks in process mode; 0: one for each core.",
     "queues": "Queues to take tasks from, the most urgent first, separated by commas.",
     "drain_timeout": "Seconds running tasks get to end by themselves at shutdown.",
     "stop_timeout": "Seconds a task gets to stop once it is asked to.",

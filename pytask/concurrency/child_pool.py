@@ -52,7 +52,8 @@ class ChildProcess:
         #: It was interrupted: a signal may still be under way to it, so no task follows.
         self.is_spent = False
         level = logging.getLogger().getEffectiveLevel()
-        hello = {"path": sys.path, "main": _main_program(), "level": level}
+        main = _main_program()
+        hello = {"path": sys.path, "argv": sys.argv, "main": main, "level": level}
         self._reader = gevent.spawn(self._read)
         self._outputs = [
             _Output(self._program.out, logging.INFO, self._say),
