@@ -23,7 +23,7 @@ class OtherModes:
 
     def __init__(self, settings: Settings, place: HubPlace) -> None:
         self._settings = settings
-        self._place = place
+        self.place = place
         self._door: Door | None = None
         self._made: dict[str, Mode] = {}
 
@@ -42,15 +42,15 @@ class OtherModes:
         if self._door is not None:
             self._door.close()
             self._door = None
-        self._place.close()
+        self.place.close()
 
     def _make(self, name: str) -> Mode:
         settings = self._settings
         if self._door is None:
             self._door = Door()
         if name == ASYNCIO:
-            return LoopMode(self._place, self._door)
+            return LoopMode(self.place, self._door)
         if name == THREAD:
-            return ThreadMode(settings.thread_pool_size, self._place, self._door)
+            return ThreadMode(settings.thread_pool_size, self.place, self._door)
         size = settings.process_pool_size or os.cpu_count() or 1
-        return ProcessMode(size, self._place, settings.max_output_bytes)
+        return ProcessMode(size, self.place, settings.max_output_bytes)

@@ -74,13 +74,12 @@ class Parts:
         self.table = RunTable(Slots(settings.concurrency))
         self.local_tasks = LocalTasks(store, worker, self.gate)
         self.finishers = self._make_finishers()
-        self.place = HubPlace(environment)
-        self.modes = OtherModes(settings, self.place)
+        self.modes = OtherModes(settings, HubPlace(environment))
         self.runner = Runner(
             table=self.table,
             store=store,
             settings=settings,
-            environment=self.place,
+            environment=self.modes.place,
             finishers=self.finishers,
             on_local_lost=self.local_tasks.lost,
             on_started=listener.started if listener is not None else None,
