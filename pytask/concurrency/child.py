@@ -116,7 +116,6 @@ class Child:
 
     def _take(self, kind: str, *rest: Any) -> None:
         if kind == "hello":
-            sys.path[:] = rest[0]["path"]
             # The program may read it where it makes its app.
             sys.argv[:] = rest[0]["argv"]
             self._main = rest[0]["main"]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import logging
 import os
 import sys
@@ -23,7 +24,11 @@ from pytask.worker.outcomes import ChildError
 
 logger = logging.getLogger("pytask.child")
 
-_PROGRAM = "import sys; from pytask.concurrency.child import main; main(int(sys.argv[1]))"
+#: Not PYTHONPATH, which whatever a task starts would see as well.
+_PROGRAM = (
+    "import json, sys; sys.path[:] = json.loads(sys.argv[2]); "
+    "from pytask.concurrency.child import main; main(int(sys.argv[1]))"
+)
 _CHUNK = 1 << 16
 #: A line that is longer is logged in parts.
 _LONGEST_LINE = 1 << 16
@@ -35,14 +40,15 @@ class ChildProcess:
     """One child, from its start to its end."""
 
     def __init__(self) -> None:
+        #: A forked copy of the worker must leave it alone.
+        self._pid = os.getpid()
         ours, theirs = socket.socketpair()
         self._socket = ours
         with theirs, open(os.devnull) as nothing:
             self._program = Program(
-                [sys.executable, "-c", _PROGRAM, str(os.getpid())],
+                [sys.executable, "-c", _PROGRAM, str(self._pid), json.dumps(sys.path)],
                 stdin=nothing.fileno(),
                 channel=theirs.fileno(),
-                env={**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))},
             )
         self._sending = BoundedSemaphore(1)
         self._ticket: Ticket | None = None
@@ -53,7 +59,7 @@ class ChildProcess:
         self.is_spent = False
         level = logging.getLogger().getEffectiveLevel()
         main = _main_program()
-        hello = {"path": sys.path, "argv": sys.argv, "main": main, "level": level}
+        hello = {"argv": sys.argv, "main": main, "level": level}
         self._reader = gevent.spawn(self._read)
         self._outputs = [
             _Output(self._program.out, logging.INFO, self._say),
@@ -96,7 +102,10 @@ class ChildProcess:
             self._program.signal(15)
 
     def release(self) -> None:
-        """Forget the task, which has ended."""
+        """Forget the task; if it has not ended, because something went wrong, end it."""
+        ticket = self._ticket
+        if ticket is not None and not ticket.is_settled and os.getpid() == self._pid:
+            self.interrupt(True)
         self._ticket = self._bound = None
         self._label = f"child process {self._program.pid}"
 

@@ -7,6 +7,7 @@ into a deque, and an ``async_`` watcher wakes the hub: many requests, one wake-u
 
 from __future__ import annotations
 
+import os
 from collections import deque
 from collections.abc import Callable
 from typing import Any
@@ -110,10 +111,11 @@ class _Answer:
 class Ticket:
     """What the greenlet of a run waits for: the end of its code, which is told in the hub."""
 
-    __slots__ = ("_greenlet", "error", "is_settled", "value")
+    __slots__ = ("_greenlet", "_pid", "error", "is_settled", "value")
 
     def __init__(self) -> None:
         self._greenlet: Any = None
+        self._pid = os.getpid()
         self.is_settled = False
         self.value: Any = None
         self.error: BaseException | None = None
@@ -150,7 +152,8 @@ class Ticket:
                 get_hub().switch()
             except (StopTask, GreenletExit) as error:
                 self._greenlet = None
-                if interrupt is None:
+                # A forked child ends its copies of our greenlets, not the code they wait for.
+                if interrupt is None or os.getpid() != self._pid:
                     raise
                 interrupt(isinstance(error, GreenletExit))
             finally:

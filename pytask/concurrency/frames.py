@@ -2,7 +2,7 @@
 
 A message is a list that begins with its kind. To a child::
 
-    ["hello", {"path", "argv", "main", "level"}]             once, first: what is as here
+    ["hello", {"argv", "main", "level"}]                     once, first: what is as here
     ["task", {…}]                                            execute this
     ["stop"]                                                 call stop() of the task
     ["answer", number, kind, value]                          kind: "value", "future", "error"

@@ -58,6 +58,8 @@ def mode_of(task_class: type[Any]) -> str:
     is_async = inspect.iscoroutinefunction(task_class.start)
     if inspect.isasyncgenfunction(task_class.start):
         raise ConfigurationError(f"{name}: start() yields; an async start() returns")
+    if inspect.iscoroutinefunction(getattr(task_class, "stop", None)) and not is_async:
+        raise ConfigurationError(f"{name}: stop() may be async only if start() is")
     chosen = getattr(task_class, "CONCURRENCY", None)
     if chosen is None:
         return ASYNCIO if is_async else GREENLET

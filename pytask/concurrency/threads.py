@@ -12,6 +12,7 @@ from __future__ import annotations
 import contextvars
 import sys
 import traceback
+from contextlib import suppress
 from functools import partial
 from typing import Any
 
@@ -71,7 +72,8 @@ class ThreadMode:
         with gevent.Timeout(0.5, False):  # type: ignore[arg-type]
             self._pool.kill()
         for client in self._clients.values():
-            client.close()
+            with suppress(Exception):  # its thread may be using it
+                client.close()
         self._clients.clear()
 
     def _main(self, run: Run, work: Any, ticket: Ticket) -> None:

@@ -220,9 +220,9 @@ class Supervisor:
         # Two steps of stop_timeout and a last one of a second; the stopper ends it before that.
         self._wait_until(self._is_quiet, 2 * self._settings.stop_timeout + 2)
         parts.runner.give_up_all()
-        delivered = self._deliver()
-        # Code that would not end; what it still does counts for nothing.
+        # What would not end in a child process is killed before its task may start elsewhere.
         parts.modes.close()
+        delivered = self._deliver()
         for finisher in parts.finishers:
             finisher.stop()
         parts.plugins.close(self._last_patience())

@@ -23,9 +23,11 @@ from tests.chaos.worker import connect_through, format_of
 
 #: Kind, share, and what makes its data.
 MIX = [
-    ("chaos/quick", 73),
+    ("chaos/quick", 69),
     ("chaos/limited", 1),
     ("chaos/sleep", 14),
+    ("chaos/loop", 3),
+    ("chaos/thread", 1),
     ("chaos/again", 3),
     ("chaos/error", 4),
     ("chaos/exception", 3),

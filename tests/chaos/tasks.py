@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import random
 import signal
@@ -13,6 +14,7 @@ from typing import Any, ClassVar
 import gevent
 from gevent.event import Event
 
+from pytask.exceptions import StopTask
 from pytask.task import Task
 
 
@@ -65,6 +67,33 @@ class Sleep(Chaos):
 
     def work(self) -> None:
         gevent.sleep(self.seconds)
+
+
+class OnLoop(Chaos):
+    NAME = "chaos/loop"
+
+    async def start(self) -> dict[str, Any]:  # type: ignore[override]
+        self.tell("start")
+        await asyncio.sleep(self.seconds)
+        self.tell("effect")
+        return {"token": self.token}
+
+
+class InThread(Chaos):
+    """Sleeps in a native thread, and looks whether it is to stop.
+
+    There is none in a child process: that goes on while its worker is frozen, as it must not here.
+    """
+
+    NAME = "chaos/thread"
+    CONCURRENCY = "thread"
+
+    def work(self) -> None:
+        until = time.monotonic() + self.seconds
+        while time.monotonic() < until:
+            time.sleep(0.01)
+            if self.should_stop():
+                raise StopTask
 
 
 class Fails(Chaos):
@@ -139,7 +168,7 @@ class Timed(Chaos):
     NAME = "chaos/timed"
 
 
-ALL = [Quick, Tally, Sleep, Fails, Raises, Hog, Poison, Stubborn, Service, Timed]
+ALL = [Quick, Tally, Sleep, OnLoop, InThread, Fails, Raises, Hog, Poison, Stubborn, Service, Timed]
 
 
 def handle(task_id: str, task: Mapping[str, str]) -> None:

@@ -325,6 +325,11 @@ def test_a_mode_that_cannot_be_is_refused() -> None:
 
         def start(self) -> None: ...
 
+    class AsyncStop(Task):
+        def start(self) -> None: ...
+
+        async def stop(self) -> None: ...  # type: ignore[override]
+
     class Unknown(Task):
         CONCURRENCY = "fibre"
 
@@ -338,6 +343,7 @@ def test_a_mode_that_cannot_be_is_refused() -> None:
     for task_class, text in (
         (Async, "start.. is async"),
         (Sync, "needs `async def`"),
+        (AsyncStop, "stop.. may be async only if"),
         (Unknown, "one of greenlet, asyncio, thread, process"),
         (Hidden, "defined inside a function"),
     ):
