@@ -26,10 +26,11 @@ from pytask.concurrency.making import make_instance
 from pytask.exceptions import ConfigurationError, PyTaskException, StopTask, UnfitTask
 from pytask.http_clients import make_client
 from pytask.policy import Policy
+from pytask.settings import Settings
 from pytask.shell import CommandResult, run_here
 from pytask.states import State
 from pytask.task import Retry
-from pytask.worker.outcomes import decode_data, encode_result, judge
+from pytask.worker.outcomes import encode_result, judge
 
 _PR_SET_PDEATHSIG = 1
 _CHUNK = 1 << 16
@@ -153,16 +154,17 @@ class Child:
 
     def _execute(self, task: dict[str, Any]) -> None:
         task_class: Any = None
-        self._run = run = _Run(self, task)
+        settings = Settings(serializer=task["serializer"], max_output_bytes=task["max_output"])
+        self._run = run = _Run(self, task, settings)
         try:
             self._interruptible = True
             task_class = find_class(task["module"], task["class"], self._main)
             value = self._live(run, task_class, task)
             self._interruptible = False
-            message: list[Any] = ["done", encode_result(task["task"], value, task["max_output"])]
+            message: list[Any] = ["done", encode_result(task["task"], value, settings)]
         except BaseException as error:
             self._interruptible = False
-            message = ["failed", describe(error, task_class, task["max_output"])]
+            message = ["failed", describe(error, task_class, settings)]
         for stream in (sys.stdout, sys.stderr):
             with suppress(Exception):
                 stream.flush()
@@ -172,28 +174,29 @@ class Child:
     def _live(self, run: _Run, task_class: Any, task: dict[str, Any]) -> Any:
         provide_context = getattr(task_class, "provide_context", nullcontext)
         with provide_context():
-            data = decode_data(task["task"], task["data"])
-            return make_instance(task_class, run, task["task"], data, run).start()
+            return make_instance(task_class, run, task["task"], task["data"], run).start()
 
 
 class _Run:
     """The run, as the instance of its task knows it."""
 
-    def __init__(self, child: Child, task: dict[str, Any]) -> None:
+    def __init__(self, child: Child, task: dict[str, Any], settings: Settings) -> None:
         self.task_id = task["id"]
         self.token = task["token"]
         self.attempt = task["attempt"]
         self.is_over = False
         self.stopping = False
         self.instance: Any = None
-        self.environment = _Place(child)
+        self.environment = _Place(child, settings)
 
 
 class _Place:
     """What the task is given: the worker's Redis and helpers, from afar."""
 
-    def __init__(self, child: Child) -> None:
+    def __init__(self, child: Child, settings: Settings) -> None:
         self._child = child
+        self.store = Asked(child, "store")
+        self.store.settings = settings
 
     def __getattr__(self, name: str) -> Asked:
         return Asked(self._child, name)
@@ -213,6 +216,9 @@ class Asked:
         child: This process.
         target: What the worker calls it.
     """
+
+    #: Of the store: known here as well.
+    settings: Settings
 
     def __init__(self, child: Child, target: Any) -> None:
         self._child = child
@@ -300,9 +306,9 @@ def _main_module(main: Any) -> Any:
     return sys.modules[_MAIN]
 
 
-def describe(error: BaseException, task_class: Any, max_bytes: int) -> dict[str, Any]:
+def describe(error: BaseException, task_class: Any, settings: Settings) -> dict[str, Any]:
     """Return what the worker has to know of an exception."""
-    state, output = judge(error, task_class, max_bytes)
+    state, output = judge(error, task_class, settings)
     worth: tuple[type[BaseException], ...] = (Retry,)
     with suppress(ConfigurationError):
         if task_class is not None:

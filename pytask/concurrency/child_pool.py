@@ -73,7 +73,7 @@ class ChildProcess:
         return self._program.pid
 
     def execute(self, task: dict[str, Any], bound: Any) -> Ticket:
-        """Send a task; the ticket is settled with the JSON of its output, or its error."""
+        """Send a task; the ticket is settled with its output, encoded, or its error."""
         self._bound = bound
         self._label = f"task {bound.task_id}"
         self._ticket = ticket = Ticket()

@@ -12,7 +12,7 @@ From a child::
     ["log", {…}]                                             a record of its logging
     ["ask", number, target, name, args, kwargs]              do this, and answer
     ["stop_ended", text or None]                             stop() is over; why it failed
-    ["done", output]                                         start() returned; JSON
+    ["done", output]                                         start() returned; encoded
     ["failed", {…}]                                          start() raised, see ChildError
 """
 

@@ -53,4 +53,4 @@ class OtherModes:
         if name == THREAD:
             return ThreadMode(settings.thread_pool_size, self.place, self._door)
         size = settings.process_pool_size or os.cpu_count() or 1
-        return ProcessMode(size, self.place, settings.max_output_bytes)
+        return ProcessMode(size, self.place, settings)

@@ -15,7 +15,8 @@ from gevent.lock import BoundedSemaphore
 from pytask.concurrency.child_pool import ChildProcess
 from pytask.concurrency.workplaces import Bound, HubPlace
 from pytask.exceptions import ChildDied, StopTask
-from pytask.records import from_json, to_json
+from pytask.serializers import decode_value
+from pytask.settings import Settings
 from pytask.worker.runs import STARTED, Run
 
 #: Seconds the end of a worker waits for its children.
@@ -28,12 +29,12 @@ class ProcessMode:
     Args:
         size: Most children; tasks beyond that wait for one.
         place: The environment of tasks in greenlets.
-        max_output: Bound of an output, in bytes of JSON.
+        settings: The form of outputs, and their bound.
     """
 
-    def __init__(self, size: int, place: HubPlace, max_output: int) -> None:
+    def __init__(self, size: int, place: HubPlace, settings: Settings) -> None:
         self._place = place
-        self._max_output = max_output
+        self._settings = settings
         self._free = BoundedSemaphore(size)
         self._idle: list[ChildProcess] = []
         self._all: set[ChildProcess] = set()
@@ -48,15 +49,16 @@ class ProcessMode:
             "id": run.task_id,
             "token": run.token,
             "attempt": run.attempt,
-            "data": to_json(data),
-            "max_output": self._max_output,
+            "data": data,
+            "serializer": self._settings.serializer,
+            "max_output": self._settings.max_output_bytes,
         }
         with self._free:
             child = run.instance = self._take()
             try:
                 run.phase = STARTED
                 ticket = child.execute(task, bound)
-                return from_json(ticket.wait(child.interrupt))
+                return decode_value(ticket.wait(child.interrupt))
             except ChildDied:
                 if run.stopping:
                     raise StopTask from None

@@ -109,7 +109,9 @@ class InHub:
         self._ask = ask
 
     def __getattr__(self, name: str) -> Any:
-        value = self._ask(partial(getattr, self._target, name))
+        if isinstance(getattr(type(self._target), name, None), property):
+            return self._ask(partial(getattr, self._target, name))
+        value = getattr(self._target, name)
         return partial(self._call, value) if callable(value) else value
 
     def _call(self, function: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:

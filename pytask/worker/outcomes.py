@@ -30,7 +30,7 @@ class ChildError(Exception):
 
     Args:
         state: What the task ends in.
-        output: What it leaves, JSON.
+        output: What it leaves, encoded.
         text: Type and message of the exception.
         again: Whether ``retry_on`` of its class names it.
         delay: Seconds until the next try, if it said so itself.

@@ -282,6 +282,17 @@ class FetchesInProcess(Fetches):
     CONCURRENCY = "process"
 
 
+class Doubles(Task):
+    NAME = "doubles"
+    CONCURRENCY = "process"
+
+    def __init__(self, value: bytes) -> None:
+        self.value = value
+
+    def start(self) -> bytes:
+        return self.value * 2
+
+
 class Many(Task):
     """Ten thousand of these are under way at once."""
 

@@ -252,6 +252,12 @@ def test_a_child_that_does_not_obey_is_killed(worker: LiveWorker, note: Any) -> 
     assert note() == ["began", "swallowed"]
 
 
+def test_a_child_takes_and_leaves_what_the_serializer_of_the_app_can(serve: Serve) -> None:
+    worker = serve(tasks.Doubles, serializer="msgpack", process_pool_size=1)
+    future = worker.helpers.submit("doubles", {"value": b"\xff"})
+    assert future.result(30) == b"\xff\xff"
+
+
 def test_children_are_used_again(worker: LiveWorker) -> None:
     pids = {worker.run_task("process")[1]["pid"] for _ in range(3)}
     assert len(pids) == 1
