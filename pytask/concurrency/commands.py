@@ -75,6 +75,7 @@ class Program:
             os.close(err)
         make_nonblocking(self.out)
         make_nonblocking(self.err)
+        self._owner = os.getpid()
         self._code: AsyncResult[int] = AsyncResult()
         # The loop reaps all children once anybody uses gevent's way to start one. It looks only
         # when it turns, so that the watcher comes in time.
@@ -92,15 +93,20 @@ class Program:
     def has_ended(self) -> bool:
         return bool(self._code.ready())
 
+    @property
+    def _is_ours(self) -> bool:
+        # A forked copy of the worker ends its greenlets, but nothing of the worker's.
+        return not self.has_ended and os.getpid() == self._owner
+
     def signal(self, number: int) -> None:
         """Send it a signal, unless it has ended."""
-        if not self.has_ended:
+        if self._is_ours:
             with suppress(ProcessLookupError):
                 os.kill(self.pid, number)
 
     def kill_group(self) -> None:
         """Kill it and what it has started."""
-        if not self.has_ended:
+        if self._is_ours:
             end_group(self.pid)
 
     def close(self) -> None:

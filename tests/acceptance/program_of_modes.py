@@ -14,6 +14,8 @@ import time
 from pathlib import Path
 from typing import Any
 
+import gevent
+
 from pytask import Cleanup, Monitor, PyTask, Task
 from pytask.tasks import ExecutePython
 from tests.support.tell import tell
@@ -80,6 +82,21 @@ class Commands(Effect):
         self.note("effect")
 
 
+class Forks(Task):
+    """Forks a copy of the worker that lets its hub run."""
+
+    NAME = "forks"
+
+    def start(self) -> int:
+        child = os.fork()
+        if child == 0:
+            gevent.sleep(0.5)
+            os._exit(0)
+        while os.waitpid(child, os.WNOHANG) == (0, 0):
+            gevent.sleep(0.05)
+        return child
+
+
 @app.task(concurrency="process")
 def square(number: int) -> int:
     logging.getLogger("squares").info("squaring %s", number)
@@ -90,7 +107,7 @@ def main() -> None:
     logging.basicConfig(
         level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s"
     )
-    app.add_tasks(InGreenlet, InThread, InProcess, OnLoop, Commands, ExecutePython)
+    app.add_tasks(InGreenlet, InThread, InProcess, OnLoop, Commands, Forks, ExecutePython)
     app.add_tasks(Monitor, Cleanup)
     for name in sys.argv[3:]:
         app.start_local_task(name)

@@ -91,6 +91,20 @@ def test_a_worker_that_ends_gives_all_back_and_leaves_no_child(
     wait_until(lambda: not [one for one in children if is_alive(one)])
 
 
+def test_a_forked_copy_of_a_worker_leaves_its_tasks_alone(
+    launch: Launch, helpers: Any, tmp_path: Path
+) -> None:
+    worker = launch()
+    begin(helpers, tmp_path)()
+    helpers.submit("forks").result(30)
+    (tmp_path / "end").touch()
+    for name in MODES:
+        assert helpers.future(f"of-{name}").wait(30) == "SUCCESS"
+    assert len(list(tmp_path.glob("effect-*"))) == len(MODES)
+    assert worker.stop() == 0
+    assert "Traceback" not in worker.output
+
+
 def test_functions_of_the_program_itself_run_in_children(launch: Launch, helpers: Any) -> None:
     worker = launch()
     future = helpers.submit("square", {"number": 12})
