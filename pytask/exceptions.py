@@ -28,10 +28,11 @@ The class docstring is the default message, so ``raise LeaseLost()`` already say
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from pytask.shell import CommandResult
 
 

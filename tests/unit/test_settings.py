@@ -16,6 +16,7 @@ ZERO_ALLOWED = {
     "keep_failed",
     "max_tasks",
     "missing_grace",
+    "process_pool_size",
     "redis_grace",
     "wait_replicas",
 }
