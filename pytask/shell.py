@@ -14,6 +14,7 @@ import subprocess
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
+from tempfile import TemporaryFile
 
 from pytask.exceptions import CommandFailed
 
@@ -98,27 +99,29 @@ def run_here(
     Raises:
         CommandFailed: It ended with another code than 0, or took too long.
     """
+    words = command_line(command, cwd)
     lifeline, held = os.pipe()
-    try:
-        process = subprocess.Popen(
-            command_line(command, cwd),
-            stdin=lifeline,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            env=environment_with(env),
-            start_new_session=True,
-        )
+    # Files, because whatever the command leaves in the background would hold pipes open.
+    with TemporaryFile() as out, TemporaryFile() as err:
         try:
-            out, err = process.communicate(timeout=timeout)
-        except subprocess.TimeoutExpired:
-            raise timed_out(command, timeout or 0) from None
+            process = subprocess.Popen(
+                words,
+                stdin=lifeline,
+                stdout=out,
+                stderr=err,
+                env=environment_with(env),
+                start_new_session=True,
+            )
+            try:
+                process.wait(timeout)
+            except subprocess.TimeoutExpired:
+                raise timed_out(command, timeout or 0) from None
+            finally:
+                end_group(process.pid)
+                process.wait()
         finally:
-            end_group(process.pid)
-            process.wait()
-            for pipe in (process.stdout, process.stderr):
-                if pipe is not None:
-                    pipe.close()
-    finally:
-        os.close(lifeline)
-        os.close(held)
-    return result_of(command, process.returncode, out, err, check)
+            os.close(lifeline)
+            os.close(held)
+        out.seek(0)
+        err.seek(0)
+        return result_of(command, process.returncode, out.read(), err.read(), check)

@@ -122,7 +122,9 @@ class Child:
             self._main = rest[0]["main"]
             logging.getLogger().setLevel(rest[0]["level"])
         elif kind == "task":
-            self._tasks.put(rest[0])
+            # Here, so that a stop that comes next finds it.
+            self._run = _Run(self, rest[0])
+            self._tasks.put(self._run)
         elif kind == "stop":
             _thread.start_new_thread(self._stop, (self._run,))
         elif kind == "answer":
@@ -152,14 +154,13 @@ class Child:
                 self._run.stopping = True
             raise StopTask
 
-    def _execute(self, task: dict[str, Any]) -> None:
+    def _execute(self, run: _Run) -> None:
+        task, settings = run.task, run.settings
         task_class: Any = None
-        settings = Settings(serializer=task["serializer"], max_output_bytes=task["max_output"])
-        self._run = run = _Run(self, task, settings)
         try:
             self._interruptible = True
             task_class = find_class(task["module"], task["class"], self._main)
-            value = self._live(run, task_class, task)
+            value = self._live(run, task_class)
             self._interruptible = False
             message: list[Any] = ["done", encode_result(task["task"], value, settings)]
         except BaseException as error:
@@ -171,23 +172,30 @@ class Child:
         self._run = None
         self.send(message)
 
-    def _live(self, run: _Run, task_class: Any, task: dict[str, Any]) -> Any:
+    def _live(self, run: _Run, task_class: Any) -> Any:
         provide_context = getattr(task_class, "provide_context", nullcontext)
         with provide_context():
-            return make_instance(task_class, run, task["task"], task["data"], run).start()
+            instance = make_instance(task_class, run, run.task["task"], run.task["data"])
+            run.instance = instance
+            if run.stopping:
+                # By a stop that may have come before there was an instance.
+                raise StopTask
+            return instance.start()
 
 
 class _Run:
     """The run, as the instance of its task knows it."""
 
-    def __init__(self, child: Child, task: dict[str, Any], settings: Settings) -> None:
+    def __init__(self, child: Child, task: dict[str, Any]) -> None:
+        self.task = task
+        self.settings = Settings(serializer=task["serializer"], max_output_bytes=task["max_output"])
         self.task_id = task["id"]
         self.token = task["token"]
         self.attempt = task["attempt"]
         self.is_over = False
         self.stopping = False
         self.instance: Any = None
-        self.environment = _Place(child, settings)
+        self.environment = _Place(child, self.settings)
 
 
 class _Place:

@@ -7,6 +7,7 @@ into a deque, and an ``async_`` watcher wakes the hub: many requests, one wake-u
 
 from __future__ import annotations
 
+import logging
 import os
 from collections import deque
 from collections.abc import Callable
@@ -16,6 +17,8 @@ from gevent import Greenlet, get_hub, getcurrent, monkey
 from greenlet import GreenletExit
 
 from pytask.exceptions import StopTask
+
+logger = logging.getLogger(__name__)
 
 _get_ident = monkey.get_original("_thread", "get_ident")
 _new_lock = monkey.get_original("_thread", "allocate_lock")
@@ -88,7 +91,10 @@ class Door:
     def _on_requests(self) -> None:
         while self._requests:
             function, args = self._requests.popleft()
-            function(*args)
+            try:
+                function(*args)
+            except Exception:
+                logger.exception("a request of another thread failed; the others go on")
 
 
 class _Answer:

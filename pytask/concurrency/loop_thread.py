@@ -143,7 +143,10 @@ class LoopThread:
         self._is_woken = False
         while self._requests:
             function, args = self._requests.popleft()
-            function(*args)
+            try:
+                function(*args)
+            except Exception:
+                logger.exception("a request to the event loop failed; the others go on")
 
     def _to_pool(self, function: Callable[[], Any]) -> asyncio.Future[Any]:
         future = self.create_future()
