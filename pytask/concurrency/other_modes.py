@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import os
-
 from pytask.concurrency.door import Door
 from pytask.concurrency.event_loop import LoopMode
 from pytask.concurrency.modes import ASYNCIO, THREAD, Mode
 from pytask.concurrency.processes import ProcessMode
 from pytask.concurrency.threads import ThreadMode
 from pytask.concurrency.workplaces import HubPlace
+from pytask.cores import available_cores
 from pytask.settings import Settings
 
 
@@ -52,5 +51,5 @@ class OtherModes:
             return LoopMode(self.place, self._door)
         if name == THREAD:
             return ThreadMode(settings.thread_pool_size, self.place, self._door)
-        size = settings.process_pool_size or os.cpu_count() or 1
+        size = settings.process_pool_size or available_cores()
         return ProcessMode(size, self.place, settings)
