@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 __version__ = "1.0.0"
 
 _EXPORTS = {
+    "LOCAL": "pytask.queues",
     "Backoff": "pytask.policy",
     "Cleanup": "pytask.tasks",
     "ConfigurationError": "pytask.exceptions",
@@ -38,6 +39,7 @@ _EXPORTS = {
 }
 
 __all__ = [
+    "LOCAL",
     "Backoff",
     "Cleanup",
     "ConfigurationError",
@@ -82,6 +84,7 @@ if TYPE_CHECKING:
     from pytask.plugins import Plugin, TaskSnapshot
     from pytask.policy import Backoff
     from pytask.pytask import PyTask
+    from pytask.queues import LOCAL
     from pytask.serializers import decode_value
     from pytask.states import State
     from pytask.task import Retry, Task, current_task

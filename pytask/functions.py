@@ -78,9 +78,9 @@ class TaskFunction(Generic[P, R]):
         """Decide otherwise for one task: ``send.options(delay=60).submit("a@b.c")``.
 
         Args:
-            **options: Any of ``task_id``, ``cleanup``, ``queue``, ``delay``, ``expires``,
-                ``max_retries``, ``retry_delay`` (seconds), ``timeout`` and ``watch``; see
-                :meth:`pytask.PyTaskHelpers.submit`.
+            **options: Any of ``task_id``, ``cleanup``, ``queue``, ``delay``, ``at``,
+                ``expires``, ``max_retries``, ``retry_delay`` (seconds), ``timeout`` and
+                ``watch``; see :meth:`pytask.PyTaskHelpers.submit`.
         """
         return Submission(self, options)
 

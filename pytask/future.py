@@ -18,6 +18,8 @@ if TYPE_CHECKING:
 IN_FLIGHT = 0.2
 
 _END_EVENTS = {state.value.lower(): state for state in READY}
+#: Said of a task that was removed, or flushed with its queue.
+REMOVED = "removed"
 
 
 class Event(NamedTuple):
@@ -120,6 +122,8 @@ class TaskFuture:
         until = time.monotonic() + (1.0 if left is None else min(1.0, left))
         while time.monotonic() < until and self._subscription.generation == generation:
             event = self._next_event(until - time.monotonic())
+            if event is not None and event.name == REMOVED:
+                return
             if event is not None and event.name in _END_EVENTS:
                 # A task may emit an event of that name itself: the record decides, if it is
                 # still there.
@@ -175,7 +179,8 @@ class TaskFuture:
             if event is not None:
                 heard_at = time.monotonic()
                 yield event
-            if (event is None or event.name in _END_EVENTS) and self.state in (*READY, None):
+            is_last = event is None or event.name in _END_EVENTS or event.name == REMOVED
+            if is_last and self.state in (*READY, None):
                 return
 
     def _next_event(self, timeout: float) -> Event | None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from datetime import datetime
 from typing import Any, Self
 
 from pytask.backends import Backend, Link
@@ -17,6 +18,7 @@ from pytask.future import TaskFuture
 from pytask.keys import Keys
 from pytask.looking import Looking, wrong_type
 from pytask.loops import run_loop
+from pytask.queueing import Queueing
 from pytask.records import NewTask, check_task_id
 from pytask.settings import Settings
 from pytask.states import Code, State
@@ -26,7 +28,7 @@ from pytask.submission import PolicyOf, TaskRequest, new_task, no_policy, read_r
 __all__ = ["PyTaskHelpers", "run_loop"]
 
 
-class PyTaskHelpers(Looking):
+class PyTaskHelpers(Looking, Queueing):
     """Start, control and inspect tasks.
 
     Every :class:`pytask.PyTask` has one as ``helpers``, and so has every running task.
@@ -184,6 +186,7 @@ class PyTaskHelpers(Looking):
         cleanup: bool = True,
         queue: str | None = None,
         delay: float = 0.0,
+        at: datetime | float | None = None,
         expires: float | None = None,
         max_retries: int | None = None,
         retry_delay: float | None = None,
@@ -201,8 +204,10 @@ class PyTaskHelpers(Looking):
             data: What the task's ``__init__`` is given.
             task_id: Its ID; a random one if not given.
             cleanup: False keeps the record after the end, out of reach of Cleanup.
-            queue: The queue it waits in.
+            queue: The queue it waits in; ``pytask.LOCAL``: that of this machine.
             delay: Seconds until it may start.
+            at: The time from which it may start, in place of a delay: a datetime with a time zone,
+                or Unix seconds. By the clock of the Redis server; one in the past means now.
             expires: Seconds after which it is not started any more but REVOKED; 0: never.
             max_retries: How often it is tried again if it fails.
             retry_delay: Seconds until it is.
@@ -224,6 +229,7 @@ class PyTaskHelpers(Looking):
             cleanup=cleanup,
             queue=queue,
             delay=delay,
+            at=at,
             expires=expires,
             max_retries=max_retries,
             retry_delay=retry_delay,
@@ -240,8 +246,8 @@ class PyTaskHelpers(Looking):
 
         Args:
             tasks: For each a pair of name and data, or a mapping with ``task`` and any of ``data``,
-                ``task_id``, ``cleanup``, ``queue``, ``delay``, ``expires``, ``max_retries``,
-                ``retry_delay`` and ``timeout`` (see :meth:`submit`).
+                ``task_id``, ``cleanup``, ``queue``, ``delay``, ``at``, ``expires``,
+                ``max_retries``, ``retry_delay`` and ``timeout`` (see :meth:`submit`).
 
         Returns:
             The task IDs, in the order given.

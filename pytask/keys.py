@@ -9,6 +9,7 @@ On a single Redis there is one partition and the keys carry no hash tag::
     new-task:delayed            zset   ID -> due time
     new-task[:QUEUE]:missing    zset   ID without a record -> when it was first seen
     new-task:claims             hash   worker -> its last claim, so that a repeat gets the same
+    new-task:paused             set    names of the queues whose tasks are held back
     end-task                    list   IDs that ended and await Cleanup
     end-task:claim:W            list   IDs a Cleanup took and has not yet acknowledged
     tasks                       set    IDs that are in none of the lists
@@ -22,7 +23,8 @@ On a single Redis there is one partition and the keys carry no hash tag::
 On Redis Cluster the keys of partition 3 carry its number as the hash tag behind the base name
 (``new-task{3}:delayed``, ``task-{3}ID``), so that every transition stays inside one slot; the
 three keys of the whole fleet carry ``{fleet}``. Channels are no keys and carry no tag:
-``task-ID`` for events, ``task-ID-control`` for ``stop`` and ``reload``.
+``task-ID`` for events, ``task-ID-control`` for ``stop`` and ``reload``, ``new-task:wake`` and
+``new-task:wake:node.HOST`` for workers that wait.
 """
 
 from __future__ import annotations
@@ -36,7 +38,11 @@ from pytask.exceptions import ConfigurationError
 #: The name by which people mean the queue without a name.
 DEFAULT_QUEUE = "default"
 #: Names that would collide with the keys above.
-RESERVED_QUEUES = frozenset({"delayed", "claims", "claim", "missing"})
+RESERVED_QUEUES = frozenset({"delayed", "claims", "claim", "missing", "paused"})
+#: What the names of the queues of nodes begin with; the scripts know it as well.
+NODE_PREFIX = "node."
+#: Most characters of the name of a queue.
+LONGEST_QUEUE = 64
 
 _QUEUE_NAME = re.compile(r"[A-Za-z0-9_.\-]{1,64}\Z")
 _GLOB_CHARACTERS = re.compile(r"([*?\[\]\\])")
@@ -49,12 +55,12 @@ def check_queue_name(queue: str) -> str:
         ConfigurationError: It is reserved, too long, or has a character outside
             ``A-Z a-z 0-9 _ . -``.
     """
-    if queue in RESERVED_QUEUES:
-        raise ConfigurationError(f"queue name {queue!r} is reserved; choose another")
-    if not _QUEUE_NAME.match(queue):
+    if not isinstance(queue, str) or not _QUEUE_NAME.match(queue):
         raise ConfigurationError(
             f"queue name {queue!r} is not usable: 1 to 64 letters, digits, '_', '.' or '-'"
         )
+    if queue in RESERVED_QUEUES:
+        raise ConfigurationError(f"queue name {queue!r} is reserved; choose another")
     return queue
 
 
@@ -78,6 +84,7 @@ class PartitionKeys:
         "failed",
         "leases",
         "number",
+        "paused",
         "record_prefix",
         "schedules",
         "tasks",
@@ -95,6 +102,7 @@ class PartitionKeys:
         self.schedules = f"{self.tasks}:schedules"
         self.delayed = f"{self._new}:delayed"
         self.claims = f"{self._new}:claims"
+        self.paused = f"{self._new}:paused"
         self.end_queue = self._end
 
     def record(self, task_id: str) -> str:
@@ -174,6 +182,9 @@ class Keys:
         self.records_pattern = escaped + ("{*}*" if tagged else "*")
         self.events_pattern = f"{escaped}*"
         self.control_pattern = f"{escaped}*-control"
+        self.wake_channel = f"{new_queue}:wake"
+        escaped = _GLOB_CHARACTERS.sub(r"\\\1", new_queue)
+        self.queues_pattern = escaped + ("{*}:*" if tagged else ":*")
 
     def partition_of(self, task_id: str) -> int:
         if len(self.partitions) == 1:
@@ -205,6 +216,19 @@ class Keys:
                     continue
                 return ClaimList(names.number, queue[1:] or DEFAULT_QUEUE, worker)
         return None
+
+    def queue_of(self, key: str) -> str | None:
+        """Return the named queue a key is the list of, or may be by its name; None otherwise."""
+        for names in self.partitions:
+            queue = key.removeprefix(f"{names.new_queue()}:")
+            if queue != key:
+                is_name = _QUEUE_NAME.match(queue) and queue not in RESERVED_QUEUES
+                return queue if is_name else None
+        return None
+
+    def node_channel(self, queue: str) -> str:
+        """Return the channel on which the workers of a node hear of tasks in its queue."""
+        return f"{self.wake_channel}:{queue}"
 
     def worker(self, worker: str) -> str:
         return self.worker_prefix + worker

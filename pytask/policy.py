@@ -14,6 +14,7 @@ from typing import Any
 
 from pytask.exceptions import ConfigurationError, InvalidTask
 from pytask.keys import DEFAULT_QUEUE, check_queue_name
+from pytask.queues import LOCAL
 from pytask.records import from_json, to_json
 
 #: Longest time anything may be told to last, in seconds; about three hundred years.
@@ -55,7 +56,7 @@ class Policy:
     """What holds for all tasks of a class.
 
     Attributes:
-        queue: The queue they wait in.
+        queue: The queue they wait in; LOCAL: that of the machine on which one is started.
         expires: Seconds after which one is not started any more but REVOKED; 0: never.
         max_retries: How often one that failed is tried again.
         retry_delay: Seconds until it is, or a function of the number of retries so far.
@@ -100,7 +101,7 @@ class Policy:
         if unknown:
             raise ConfigurationError(f"{whose}: unknown option {', '.join(sorted(unknown))}")
         try:
-            if "queue" in options:
+            if options.get("queue", LOCAL) != LOCAL:
                 check_queue_name(options["queue"])
             check_overrides({name: options[name] for name in options if name in _NUMBERS})
         except (InvalidTask, ConfigurationError) as error:

@@ -25,6 +25,7 @@ from __future__ import annotations
 
 import json
 import os
+from collections.abc import Sequence
 from contextlib import suppress
 from types import NoneType
 from typing import Any, NamedTuple
@@ -58,6 +59,8 @@ class NewTask(NamedTuple):
     expires: float = 0.0
     #: What was decided for this task alone, a JSON object; empty: nothing.
     policy: bytes = b""
+    #: Unix seconds from which it may start, in place of a delay; 0: no such time.
+    at: float = 0.0
 
 
 class Claimed(NamedTuple):
@@ -92,6 +95,8 @@ class ClaimReply(NamedTuple):
     more: bool
     #: IDs that wait for their record: look again soon, nothing will announce it.
     set_aside: int
+    #: Queues among those asked for whose tasks are held back.
+    paused: Sequence[str] = ()
 
 
 class Outcome(NamedTuple):

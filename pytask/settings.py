@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, fields, replace
+from functools import cached_property
 from typing import Any
 
 from pytask.cores import read_concurrency
 from pytask.exceptions import ConfigurationError
-from pytask.keys import DEFAULT_QUEUE, check_queue_name
+from pytask.keys import DEFAULT_QUEUE
+from pytask.queues import Queues, node_queue
 
 #: What ``data`` and ``output`` can be written as, see pytask.serializers.
 SERIALIZERS = ("json", "msgpack")
@@ -45,6 +47,8 @@ class Settings:
     max_data_bytes: int = 1_000_000
     #: Largest ``output`` a worker stores, in bytes once it is encoded.
     max_output_bytes: int = 1_000_000
+    #: Name of this machine, and so of its own queue; empty: its host name.
+    node: str = ""
 
     #: Tasks one worker process runs at a time; also ``"N/core"``, ``"auto"`` (``"1000/core"``) or a
     #: function that is given the number of cores.
@@ -53,12 +57,12 @@ class Settings:
     processes: int = 1
     #: Tasks after which a worker process ends, to be replaced by a fresh one; 0: never.
     max_tasks: int = 0
-    #: The queues a worker takes tasks from, the most urgent first.
-    queues: tuple[str, ...] = (DEFAULT_QUEUE,)
     #: Native threads for tasks with ``concurrency="thread"``.
     thread_pool_size: int = 16
     #: Child processes for tasks with ``concurrency="process"``; 0: as many as there are cores.
     process_pool_size: int = 0
+    #: The queues a worker takes tasks from, the most urgent first, or a mapping to weights.
+    queues: tuple[str, ...] = Queues((DEFAULT_QUEUE,))
     #: No lease of a running task gets older than this; each is refreshed a little earlier.
     update_task_interval: float = 5.0
     #: How often a worker reports itself in the registry.
@@ -96,15 +100,9 @@ class Settings:
         processes = self.processes if type(self.processes) is int else 1
         concurrency = read_concurrency(self.concurrency, processes)
         object.__setattr__(self, "concurrency", concurrency)
-        given: object = self.queues
-        queues = (given,) if isinstance(given, str) else tuple(self.queues)
-        object.__setattr__(self, "queues", queues)
-        if not self.queues:
-            raise ConfigurationError("queues=(): a worker needs at least one queue")
-        for queue in self.queues:
-            check_queue_name(queue)
-        if len(set(self.queues)) < len(self.queues):
-            raise ConfigurationError(f"queues={self.queues}: a queue is named twice")
+        object.__setattr__(self, "queues", Queues.read(self.queues))
+        if self.node:
+            node_queue(self.node)
         if self.serializer not in SERIALIZERS:
             raise ConfigurationError(f"serializer={self.serializer!r}: {' or '.join(SERIALIZERS)}")
         self._check_ranges()
@@ -123,6 +121,18 @@ class Settings:
                 f"worker_timeout={self.worker_timeout} must be at least twice beat_interval="
                 f"{self.beat_interval}, or living workers would be taken for dead"
             )
+
+    @cached_property
+    def node_queue(self) -> str:
+        """The queue of this machine, which each worker on it serves in addition."""
+        return node_queue(self.node)
+
+    def claim_order(self) -> tuple[str, ...]:
+        """Return the queues for one claim in their order, that of this machine first."""
+        assert isinstance(self.queues, Queues)
+        if self.node_queue in self.queues:
+            return self.queues.draw()
+        return (self.node_queue, *self.queues.draw())
 
     def _check_ranges(self) -> None:
         zero_allowed = {

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from datetime import datetime
 from typing import Any
 
 from pytask.exceptions import InvalidTask
 from pytask.keys import DEFAULT_QUEUE, check_queue_name
 from pytask.policy import FAR, NO_POLICY, OVERRIDABLE, Policy, encode_overrides
+from pytask.queues import LOCAL
 from pytask.records import NewTask, check_task_id, new_task_id
 from pytask.serializers import encode_data
 from pytask.settings import Settings
@@ -18,7 +20,7 @@ TaskRequest = Mapping[str, Any] | tuple[str, Mapping[str, Any]]
 PolicyOf = Callable[[str], Policy]
 
 _ALLOWED = frozenset(
-    {"task", "data", "task_id", "cleanup", "queue", "delay", "expires", *OVERRIDABLE}
+    {"task", "data", "task_id", "cleanup", "queue", "delay", "at", "expires", *OVERRIDABLE}
 )
 
 
@@ -68,6 +70,7 @@ def new_task(
     cleanup: bool = True,
     queue: str | None = None,
     delay: float = 0.0,
+    at: datetime | float | None = None,
     expires: float | None = None,
     **overrides: Any,
 ) -> NewTask:
@@ -80,8 +83,9 @@ def new_task(
         policy: Of the class, where it is known: decides what is not said here.
         task_id: Its ID; None: a random one.
         cleanup: False keeps the record after the end.
-        queue: Where it waits; None: as the policy says.
+        queue: Where it waits; None: as the policy says; LOCAL: in the queue of this machine.
         delay: Seconds until it may start.
+        at: The time from which it may start, in place of a delay.
         expires: Seconds after which it is not started any more; None: as the policy says.
         **overrides: What is decided for this task alone, see pytask.policy; None: nothing.
 
@@ -97,12 +101,35 @@ def new_task(
     encoded = encode_data(name, data, settings)
     if queue is None:
         queue = policy.queue
-    elif queue != DEFAULT_QUEUE:
+    elif queue != DEFAULT_QUEUE and queue != LOCAL:
         check_queue_name(queue)
+    if queue == LOCAL:
+        queue = settings.node_queue
     if expires is None:
         expires = policy.expires
     for option, seconds in (("delay", delay), ("expires", expires)):
         if not isinstance(seconds, int | float) or not 0 <= seconds < FAR:
             raise InvalidTask(f"{option}={seconds!r} of task {task_id}: seconds from now")
     decided = encode_overrides(overrides) if overrides else b""
-    return NewTask(task_id, name, encoded, queue, bool(cleanup), delay, expires, decided)
+    instant = 0.0 if at is None else _instant(task_id, at, delay)
+    return NewTask(task_id, name, encoded, queue, bool(cleanup), delay, expires, decided, instant)
+
+
+def _instant(task_id: str, at: datetime | float, delay: float) -> float:
+    """Return a time in Unix seconds.
+
+    Raises:
+        InvalidTask: It is none, or there is a delay as well.
+    """
+    if delay:
+        raise InvalidTask(f"delay={delay!r} and at={at!r} of task {task_id}: give one of them")
+    if isinstance(at, datetime):
+        if at.tzinfo is None:
+            raise InvalidTask(
+                f"at={at!r} of task {task_id} has no time zone; whose clock is meant? For example "
+                "datetime.now(UTC) + timedelta(hours=1)"
+            )
+        at = at.timestamp()
+    if isinstance(at, bool) or not isinstance(at, int | float) or not 0 < at < FAR:
+        raise InvalidTask(f"at={at!r} of task {task_id}: a datetime, or Unix seconds, is needed")
+    return float(at)

@@ -13,6 +13,7 @@ from pytask.cli.errors import CommandFailed, ExitCode
 from pytask.cli.options import json_option, option
 from pytask.cli.output import as_text, decoded, echo_json
 from pytask.cli.session import client_command
+from pytask.future import REMOVED
 from pytask.records import shown
 from pytask.states import READY
 
@@ -20,7 +21,7 @@ if TYPE_CHECKING:
     from pytask.events import Message, Subscription
     from pytask.helpers import PyTaskHelpers
 
-_END_EVENTS = frozenset(state.value.lower() for state in READY)
+_END_EVENTS = frozenset({REMOVED, *(state.value.lower() for state in READY)})
 _GLOB = re.compile(r"[*?\[]")
 _GLOB_CHARACTERS = re.compile(r"([*?\[\]\\])")
 

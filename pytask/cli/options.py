@@ -20,13 +20,14 @@ from pytask.settings import Settings
 
 F = TypeVar("F", bound=Callable[..., Any])
 
-#: Of the settings, those that clients need as well: how the keys are named.
+#: Of the settings, those that clients need as well: how things are named.
 NAMING = {
     "task_set": "Name of the set of active tasks.",
     "task_prefix": "What precedes an ID in the name of its record and channels.",
     "new_queue": "Name of the default new queue.",
     "end_queue": "Name of the end queue.",
     "partitions": "Hash slots the tasks are spread over; only on Redis Cluster.",
+    "node": "Name of this machine, and so of its own queue.",
 }
 
 #: The settings of a worker.
@@ -36,7 +37,7 @@ TUNING = {
     "max_tasks": "Tasks after which a process ends, to be replaced by a fresh one; 0: never.",
     "thread_pool_size": "Native threads for tasks in thread mode.",
     "process_pool_size": "Child processes for tasks in process mode; 0: one for each core.",
-    "queues": "Queues to take tasks from, the most urgent first, separated by commas.",
+    "queues": "Queues to take tasks from, the most urgent first, or with weights (mail=3,low=1).",
     "drain_timeout": "Seconds running tasks get to end by themselves at shutdown.",
     "stop_timeout": "Seconds a task gets to stop once it is asked to.",
     "update_task_interval": "Seconds between refreshes of the leases of running tasks.",
@@ -137,6 +138,8 @@ def setting_options(texts: dict[str, str], default_of: str) -> list[Callable[[F]
             default = ",".join(default)
         elif isinstance(default, float):
             default = f"{default:.10g}"
+        elif default == "":
+            default = "the host name"
         if kind == "bool":
             flag = name.replace("_", "-")
             text = f"{text}  [default: {default_of}{'yes' if default else 'no'}]"

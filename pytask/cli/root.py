@@ -9,6 +9,7 @@ from pytask.cli.config import config
 from pytask.cli.control import reload, remove, restart, stop
 from pytask.cli.follow import events
 from pytask.cli.look import list_tasks, schedules, show, status
+from pytask.cli.queues import flush, pause, queues, resume
 from pytask.cli.rpc import rpc
 from pytask.cli.start import start
 from pytask.cli.worker import worker
@@ -39,8 +40,9 @@ def pytask(context: click.Context) -> int | None:
     return 2
 
 
+_QUEUES = (queues, pause, resume, flush)
 _WATCHING = (status, show, list_tasks, schedules, events)
 
-for _command in (worker, config, start, stop, reload, restart, remove, *_WATCHING):
+for _command in (worker, config, start, stop, reload, restart, remove, *_QUEUES, *_WATCHING):
     pytask.add_command(_command)
 pytask.add_command(rpc)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -40,6 +41,25 @@ class WaitSeconds(ParamType):
         return seconds
 
 
+class Instant(ParamType):
+    """A time: ISO 8601, local unless it says otherwise, or Unix seconds."""
+
+    name = "time"
+
+    def convert(
+        self, value: Any, param: click.Parameter | None, ctx: click.Context | None
+    ) -> float:
+        seconds = _number(str(value))
+        if seconds is not None:
+            return seconds
+        try:
+            return datetime.fromisoformat(str(value)).timestamp()
+        except (ValueError, OverflowError, OSError):
+            self.fail(
+                f"{value!r} is no time, for example 2026-11-21T18:00 or 1795284000", param, ctx
+            )
+
+
 class StartCommand(click.Command):
     """Lets ``--wait`` stand alone: what follows is its value only if it is a number."""
 
@@ -61,8 +81,19 @@ class StartCommand(click.Command):
 @click.argument("name", metavar="NAME")
 @click.argument("data", metavar="[KEY=TEXT | KEY:=JSON]…", nargs=-1)
 @option("--id", "task_id", metavar="ID", help="ID of the task.  [default: a random one]")
-@option("--queue", metavar="QUEUE", default=DEFAULT_QUEUE, help="The queue it waits in.")
+@option(
+    "--queue",
+    metavar="QUEUE",
+    default=DEFAULT_QUEUE,
+    help="The queue it waits in; @local is that of this machine.",
+)
 @option("--delay", type=float, default=0.0, metavar="SECONDS", help="Start it so much later.")
+@option(
+    "--at",
+    type=Instant(),
+    metavar="TIME",
+    help="Start it no earlier: 2026-11-21T18:00 (local unless it has a zone), or Unix seconds.",
+)
 @option(
     "--expires",
     type=float,
@@ -86,6 +117,7 @@ def start(
     task_id: str | None,
     queue: str,
     delay: float,
+    at: float | None,
     expires: float,
     no_cleanup: bool,
     wait: float | None,
@@ -109,6 +141,7 @@ def start(
         cleanup=not no_cleanup,
         queue=queue,
         delay=delay,
+        at=at,
         expires=expires,
         watch=wait is not None,
     )

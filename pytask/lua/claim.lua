@@ -9,23 +9,26 @@
 --   * and has been started before or has not expired.
 -- Taken first is what a blocking pop left in the worker's own claim list, then what was set aside,
 -- then the queue, for one queue after the other: the most urgent first. An ID without a record is set
--- aside for a grace, because a person may push the ID before writing the record.
+-- aside for a grace, because a person may push the ID before writing the record. Of a paused queue
+-- nothing is taken: what a blocking pop left of it goes back, to the place it had.
 --
 -- The worker's last claim is remembered under its request id, so that a claim whose reply was lost is
 -- answered again instead of stranding a batch until its leases run out.
 --
 -- KEYS[1] claims (hash)  KEYS[2] tasks (set)  KEYS[3] leases (zset)  KEYS[4] end queue (list)
--- KEYS[5 ..] for each queue: new queue (list), claim list of the worker (list), missing (zset)
+-- KEYS[5] paused (set)
+-- KEYS[6 ..] for each queue: new queue (list), claim list of the worker (list), missing (zset)
 -- ARGV[1] worker  ARGV[2] request id  ARGV[3] prefix of records  ARGV[4] prefix of channels
 -- ARGV[5] most tasks to take  ARGV[6] grace for IDs without a record, in seconds
 -- ARGV[7 ..] name of each queue
 --
--- Returns {more, set aside, claimed, rejected}:
+-- Returns {more, set aside, claimed, rejected, paused}:
 --   more       1 if the scan ended at its bound: call again at once
 --   set aside  how many IDs wait for their record
 --   claimed    id, token, task, data, attempts, policy, for each task; policy is '' or retries so far,
 --              a space, and what was decided otherwise for it (JSON object)
 --   rejected   id, reason, for each ID that was dropped
+--   paused     the names of those of the queues that are
 --
 --- @include "clock"
 --- @include "key_types"
@@ -38,9 +41,16 @@ local worker, request, prefix, channel = ARGV[1], ARGV[2], ARGV[3], ARGV[4]
 local limit, grace = tonumber(ARGV[5]), tonumber(ARGV[6])
 local scan_bound = limit + 200
 
-local wrong = wrong_type(KEYS[1], 'hash', KEYS[2], 'set', KEYS[3], 'zset', KEYS[4], 'list')
-for i = 5, #KEYS, 3 do
-  wrong = wrong or wrong_type(KEYS[i], 'list', KEYS[i + 1], 'list', KEYS[i + 2], 'zset')
+-- An idle worker asks all the time: one command says that there is nothing, in any of the queues.
+local waits, filled = redis.call('EXISTS', unpack(KEYS, 5)) > 0, {}
+local wrong = wrong_type(KEYS[1], 'hash')
+if waits then
+  wrong = wrong or wrong_type(KEYS[2], 'set', KEYS[3], 'zset', KEYS[4], 'list', KEYS[5], 'set')
+  for i = 6, #KEYS, 3 do
+    filled[i] = redis.call('EXISTS', KEYS[i], KEYS[i + 1], KEYS[i + 2]) > 0
+    wrong = wrong or filled[i] and
+      wrong_type(KEYS[i], 'list', KEYS[i + 1], 'list', KEYS[i + 2], 'zset')
+  end
 end
 if wrong then return wrong end
 
@@ -68,7 +78,7 @@ local function repeated(memo)
       end
     end
   end
-  return {0, 0, claimed, {}}
+  return {0, 0, claimed, {}, {}}
 end
 
 local memo = redis.call('HGET', KEYS[1], worker)
@@ -78,6 +88,7 @@ if memo then
     return repeated(decoded)
   end
 end
+if not waits then return {0, 0, {}, {}, {}} end
 
 -- Pass 1: read every candidate and decide, write nothing.
 local time = now()
@@ -167,17 +178,29 @@ local function scan_list(list, queue, missing_key)
   if not all and #takes < limit then more = 1 end
 end
 
-for i = 5, #KEYS, 3 do
-  local queue, own, missing = ARGV[7 + (i - 5) / 3], KEYS[i + 1], KEYS[i + 2]
-  scan_list(own, queue, missing)
-  local waiting = redis.call('ZRANGE', missing, 0, 99, 'WITHSCORES')
-  for j = 1, #waiting, 2 do
-    if may_take() then decide(waiting[j], queue, missing, tonumber(waiting[j + 1])) end
+local is_paused, paused, returns = {}, {}, {}
+for _, queue in ipairs(redis.call('SMEMBERS', KEYS[5])) do is_paused[queue] = true end
+for i = 6, #KEYS, 3 do
+  local queue, own, missing = ARGV[7 + (i - 6) / 3], KEYS[i + 1], KEYS[i + 2]
+  if is_paused[queue] then
+    table.insert(paused, queue)
+    local popped = filled[i] and redis.call('LRANGE', own, 0, -1) or {}
+    if #popped > 0 then table.insert(returns, {own, KEYS[i], popped}) end
+  elseif filled[i] then
+    scan_list(own, queue, missing)
+    local waiting = redis.call('ZRANGE', missing, 0, 99, 'WITHSCORES')
+    for j = 1, #waiting, 2 do
+      if may_take() then decide(waiting[j], queue, missing, tonumber(waiting[j + 1])) end
+    end
+    scan_list(KEYS[i], queue, missing)
   end
-  scan_list(KEYS[i], queue, missing)
 end
 
 -- Pass 2: write; nothing below can fail.
+for _, entry in ipairs(returns) do
+  for _, id in ipairs(entry[3]) do redis.call('RPUSH', entry[2], id) end
+  redis.call('DEL', entry[1])
+end
 for _, trim in ipairs(trims) do redis.call('LTRIM', trim[1], 0, -(trim[2] + 1)) end
 for _, entry in ipairs(aside) do redis.call('ZADD', entry[1], 'NX', stamp(time), entry[2]) end
 for _, entry in ipairs(unaside) do redis.call('ZREM', entry[1], entry[2]) end
@@ -223,4 +246,4 @@ if #ids > 0 then
   redis.call('ZADD', KEYS[3], unpack(leases))
   redis.call('HSET', KEYS[1], worker, cjson.encode(remembered))
 end
-return {more, set_aside, claimed, rejected}
+return {more, set_aside, claimed, rejected, paused}

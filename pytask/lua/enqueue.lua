@@ -10,8 +10,9 @@
 -- ARGV[1] number of tasks n  ARGV[2] request id  ARGV[3] '1' to write in any case, so that a WAIT for
 -- replicas that follows covers what an earlier call has written; then nine for each task:
 -- ARGV id, task, data (encoded), index of its queue among the queues, name of its queue ('' = the
--- default one), cleanup ('' or 'false'), delay in seconds, expires in seconds (0 = never),
--- policy (JSON or '')
+-- default one), cleanup ('' or 'false'), delay in seconds or '@' and the unix time from which it may
+-- start, expires in seconds (0 = never), policy (JSON or '')
+-- ARGV the last two: channel that wakes workers, number of the partition
 --
 -- Returns a list with a code for each task:
 --          1 created
@@ -24,6 +25,7 @@
 --- @include "read_record"
 --- @include "queue_key"
 --- @include "unqueue"
+--- @include "wake"
 
 local count = tonumber(ARGV[1])
 local request = ARGV[2]
@@ -61,13 +63,14 @@ end
 
 local time = now()
 local created = stamp(time)
-local pushes = {}
+local pushes, delayed = {}, {}
 for i = 1, count do
   if codes[i] == 1 then
     local at = 4 + (i - 1) * width
     local id, task, data = ARGV[at], ARGV[at + 1], ARGV[at + 2]
     local queue_index, queue, cleanup = ARGV[at + 3], ARGV[at + 4], ARGV[at + 5]
     local delay, expires = tonumber(ARGV[at + 6]), tonumber(ARGV[at + 7])
+    local due = delay and time + delay or tonumber(string.sub(ARGV[at + 6], 2))
     local key, old = KEYS[3 + i], olds[i]
     local unqueue, name = old[5], queue_name(queue)
     if old[1] or unqueue then
@@ -82,13 +85,14 @@ for i = 1, count do
     if expires > 0 then redis.call('HSET', key, 'expires', stamp(time + expires)) end
     if ARGV[at + 8] ~= '' then redis.call('HSET', key, 'policy', ARGV[at + 8]) end
     if old[6] == '1' then redis.call('HSET', key, 'end_entry', '1') end
-    if delay > 0 then
-      redis.call('ZADD', KEYS[2], stamp(time + delay), id)
+    if due > time then
+      redis.call('ZADD', KEYS[2], stamp(due), id)
+      delayed[id] = true
     elseif is_unqueued(unqueue, name) then
       unqueue = unqueue_without(unqueue, name)
     else
       local list = KEYS[first_queue + tonumber(queue_index)]
-      pushes[list] = pushes[list] or {}
+      pushes[list] = pushes[list] or {queue = queue}
       table.insert(pushes[list], id)
     end
     -- Entries a stop left elsewhere are still to be dropped, above all with a delay.
@@ -102,5 +106,9 @@ if ARGV[3] == '1' then
 end
 for list, ids in pairs(pushes) do
   redis.call('LPUSH', list, unpack(ids))
+  wake_node(ARGV[#ARGV - 1], ARGV[#ARGV], ids.queue)
+end
+if next(delayed) and delayed[redis.call('ZRANGE', KEYS[2], 0, 0)[1]] then
+  wake_promoters(ARGV[#ARGV - 1], ARGV[#ARGV])
 end
 return codes

@@ -3,7 +3,8 @@
 -- Move the tasks whose time has come. The state stays (WAIT or RETRY) until the claim.
 --
 -- KEYS[1] delayed (zset)  KEYS[2] default new queue (list)
--- ARGV[1] prefix of records  ARGV[2] most tasks to move
+-- ARGV[1] prefix of records  ARGV[2] most tasks to move  ARGV[3] channel that wakes workers
+-- ARGV[4] number of the partition
 --
 -- Returns {moved, microseconds until the next one is due or -1}
 --
@@ -12,11 +13,19 @@
 --- @include "read_record"
 --- @include "queue_key"
 --- @include "unqueue"
+--- @include "wake"
 
-local wrong = wrong_type(KEYS[1], 'zset', KEYS[2], 'list')
+-- Every worker asks this all the time, mostly for nothing.
+local first = redis.pcall('ZRANGE', KEYS[1], 0, 0, 'WITHSCORES')
+local wrong = first.err and wrong_type(KEYS[1], 'zset')
 if wrong then return wrong end
-
+if not first[1] then return {0, -1} end
 local time = now()
+local left = tonumber(first[2]) - time
+if left > 0 then return {0, math.floor(left * 1000000)} end
+
+wrong = wrong_type(KEYS[2], 'list')
+if wrong then return wrong end
 local due = redis.call('ZRANGEBYSCORE', KEYS[1], '-inf', stamp(time), 'LIMIT', 0, ARGV[2])
 local moves = {}
 for _, id in ipairs(due) do
@@ -37,6 +46,7 @@ for _, move in ipairs(moves) do
     write_unqueue(ARGV[1] .. id, unqueue_without(unqueue, name))
   else
     redis.call('LPUSH', list, id)
+    wake_node(ARGV[3], ARGV[4], name)
   end
 end
 local nearest = redis.call('ZRANGE', KEYS[1], 0, 0, 'WITHSCORES')

@@ -7,7 +7,7 @@
 --
 -- KEYS[1] record (hash)  KEYS[2] tasks (set)  KEYS[3] leases (zset)  KEYS[4] failed (zset)
 -- KEYS[5] delayed (zset)  KEYS[6] default new queue (list)  KEYS[7] end queue (list)
--- ARGV[1] id  ARGV[2] '1' to remove a running task too
+-- ARGV[1] id  ARGV[2] '1' to remove a running task too  ARGV[3] prefix of channels
 --
 -- Returns  1 removed
 --          0 no such task
@@ -17,6 +17,7 @@
 --- @include "key_types"
 --- @include "read_record"
 --- @include "queue_key"
+--- @include "publish_event"
 
 local record = read_record(KEYS[1], 'state', 'queue', 'unqueue', 'end_entry')
 if not record then return -3 end
@@ -39,4 +40,5 @@ for i = 3, 5 do redis.call('ZREM', KEYS[i], ARGV[1]) end
 if not state or state == '' or state == 'WAIT' or state == 'RETRY' then table.insert(lists, queue) end
 for _, list in ipairs(lists) do redis.call('LREM', list, 0, ARGV[1]) end
 if record[4] == '1' then redis.call('LREM', KEYS[7], 0, ARGV[1]) end
+if exists == 1 then publish_event(ARGV[3], ARGV[1], 'removed', 'null') end
 return exists

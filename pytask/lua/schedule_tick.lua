@@ -9,7 +9,8 @@
 -- ARGV[1] name of the schedule  ARGV[2] due time the caller knows ('' = none)  ARGV[3] next due time
 -- ARGV[4] id of the task to start ('' = none: the occurrence is left out)  ARGV[5] task
 -- ARGV[6] data (encoded)  ARGV[7] name of its queue ('' = the default one)
--- ARGV[8] seconds until it expires (0 = never)
+-- ARGV[8] seconds until it expires (0 = never)  ARGV[9] channel that wakes workers
+-- ARGV[10] number of the partition
 --
 -- Returns {code, due time now, time}:
 --          1 moved on; the task was started, if there was one
@@ -21,6 +22,7 @@
 --- @include "read_record"
 --- @include "queue_key"
 --- @include "unqueue"
+--- @include "wake"
 
 local wrong = wrong_type(KEYS[1], 'hash', KEYS[3], 'list')
 if wrong then return wrong end
@@ -55,6 +57,7 @@ if record and not record[1] and not record[2] then
     write_unqueue(KEYS[2], unqueue_without(record[3], queue))
   else
     redis.call('LPUSH', KEYS[3], id)
+    wake_node(ARGV[9], ARGV[10], queue)
   end
 end
 return {1, next_due, at}

@@ -24,7 +24,7 @@ class Ownership(Calls):
         """Take waiting tasks and become their owner.
 
         Eligible are tasks that wait, are due for another attempt or carry no state, and that have
-        not expired. The queues are served in the order given.
+        not expired. The queues are served in the order given; of a paused one nothing is taken.
 
         Args:
             partition: Where to look.
@@ -35,7 +35,7 @@ class Ownership(Calls):
                 answer.
         """
         names = self._partition(partition)
-        keys = [names.claims, names.tasks, names.leases, names.end_queue]
+        keys = [names.claims, names.tasks, names.leases, names.end_queue, names.paused]
         for queue in queues:
             keys += (
                 names.new_queue(queue),
@@ -51,8 +51,9 @@ class Ownership(Calls):
             self.settings.missing_grace,
             *queues,
         ]
-        more, set_aside, claimed, rejected = self._run("claim", keys, args)
-        return ClaimReply(_claimed(claimed), _rejected(rejected), bool(more), set_aside)
+        more, set_aside, claimed, rejected, paused = self._run("claim", keys, args)
+        held_back = [to_text(queue) for queue in paused]
+        return ClaimReply(_claimed(claimed), _rejected(rejected), bool(more), set_aside, held_back)
 
     def wait_for_task(self, partition: int, queue: str, worker: str, seconds: float) -> bool:
         """Block until a task waits in a queue; its ID is moved to the worker's claim list.

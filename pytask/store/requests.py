@@ -59,10 +59,11 @@ class Requests(Calls):
                 queues.setdefault(queue, len(queues) + 1),
                 "" if queue == DEFAULT_QUEUE else queue,
                 "" if task.cleanup else "false",
-                task.delay,
+                f"@{task.at:.3f}" if task.at else task.delay,
                 task.expires,
                 task.policy,
             )
+        args += (self.keys.wake_channel, partition)
         keys = [names.tasks, names.delayed, names.failed]
         keys += [names.record_prefix + task.task_id for task in tasks]
         keys += [names.new_queue(queue) for queue in queues]
@@ -125,9 +126,10 @@ class Requests(Calls):
             names.new_queue(),
             names.end_queue,
         ]
+        args = [task_id, "1" if force else "", self.keys.task_prefix]
         # Nothing is left by which the script could know its repeat; who counts the attempts can.
         counted = Counted(self._link)
-        code = self.using(counted)._run("remove", keys, [task_id, "1" if force else ""])
+        code = self.using(counted)._run("remove", keys, args)
         return Code.ALREADY if code == Code.MISSING and counted.attempts > 1 else Code(code)
 
     def publish(self, task_id: str, event: str, data: bytes = b"null") -> None:

@@ -51,7 +51,13 @@ class Upkeep(Calls):
         """Move tasks whose time has come from the delayed set to their queues."""
         names = self._partition(partition)
         keys = [names.delayed, names.new_queue()]
-        moved, wait = self._run("promote", keys, [names.record_prefix, min(limit, MAX_BATCH)])
+        args: list[Argument] = [
+            names.record_prefix,
+            min(limit, MAX_BATCH),
+            self.keys.wake_channel,
+            partition,
+        ]
+        moved, wait = self._run("promote", keys, args)
         return Promoted(moved, None if wait < 0 else wait / 1_000_000)
 
     def reap(

@@ -9,6 +9,10 @@ the claim loses nothing, because a Monitor returns the claim lists of dead worke
 failed may have moved something all the same (a third of the aborted ones had, when measured), so
 after any end of one the next claim looks into the claim list first.
 
+Nobody blocks on the queue of this node, which would cost every worker a connection more and idle
+commands: whoever adds to it says so on a channel, see :mod:`pytask.worker.control`. Nor on a paused
+queue, which would only empty it into the claim list, from where the claim puts it back.
+
 No slot is held while waiting. If there is none left when a task arrives, the task goes back to its
 queue at once, for another worker.
 """
@@ -18,6 +22,7 @@ from __future__ import annotations
 import logging
 import random
 import time
+from collections.abc import Collection
 
 from gevent.event import Event
 
@@ -73,6 +78,10 @@ class Claimer(Service):
         self._pending: tuple[str, int, float] | None = None
         self._may_hold_ids = False
         self._starved = False
+        #: For each queue, set unless it was found paused.
+        self._open = {queue: Event() for queue in settings.queues}
+        for event in self._open.values():
+            event.set()
 
     def run_once(self) -> None:
         """Claim once and start what came; wait if nothing did."""
@@ -87,8 +96,15 @@ class Claimer(Service):
         reply = self._claim()
         for rejected in reply.rejected:
             _report(rejected)
+        self._note_paused(reply.paused)
         if not reply.more and len(reply.claimed) < reserved:
             self._wait(reply.set_aside)
+
+    def wait_idle(self, queue: str) -> None:
+        """Wait until nothing is left to claim and a queue is not paused; called by the waiters."""
+        while not (self.idle.is_set() and self._open[queue].is_set()):
+            self._open[queue].wait()
+            self.idle.wait()
 
     def moved(self) -> None:
         """Note that our claim lists may hold something; called by the waiters."""
@@ -112,7 +128,7 @@ class Claimer(Service):
         return self._store.give_back(
             self._partition,
             worker=self._worker,
-            queues=self._settings.queues,
+            queues=self._settings.claim_order(),
             forget=forget,
             # A Cleanup of this worker goes on dealing with what it took.
             keep_ended=not forget,
@@ -155,7 +171,7 @@ class Claimer(Service):
         reply = self._store.claim(
             self._partition,
             worker=self._worker,
-            queues=self._settings.queues,
+            queues=self._settings.claim_order(),
             limit=reserved,
             request=request,
         )
@@ -169,6 +185,13 @@ class Claimer(Service):
             self._runner.start(reply.claimed, self._partition, sent_at)
         self._slots.release(reserved - len(reply.claimed))
         return reply
+
+    def _note_paused(self, paused: Collection[str]) -> None:
+        for queue, event in self._open.items():
+            if queue in paused:
+                event.clear()
+            elif not event.is_set():
+                event.set()
 
     def _without_lost(self, reply: ClaimReply) -> ClaimReply:
         """Refresh leases that may be old already; drop the runs that were taken from us."""
@@ -232,7 +255,7 @@ class Waiter(Service):
     def run_once(self) -> None:
         """Wait until the claimer is idle, then until a task arrives or the time is up."""
         with self.resting():
-            self._claimer.idle.wait()
+            self._claimer.wait_idle(self._queue)
         moved = True
         try:
             # The spread keeps the waits of a fleet from ending together.

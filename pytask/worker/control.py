@@ -1,4 +1,4 @@
-"""Hears what is asked of running tasks at the instant it is asked.
+"""Hears what is asked of running tasks, and that there is work, at the instant it is said.
 
 The channel is a hint that can be lost; the request also stands in the record and comes with the
 next heartbeat. A reload carries an ID, so that it is carried out once although it arrives twice.
@@ -7,6 +7,7 @@ next heartbeat. A reload carries an ID, so that it is carried out once although 
 from __future__ import annotations
 
 import logging
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from pytask.events import Message, Subscription
@@ -31,12 +32,24 @@ class Control(Service):
         table: The runs; requests for tasks that run elsewhere are ignored.
         runner: Carries them out.
         pulse: Asked to look into the records after a gap.
+        wake_channels: Where it is said that there is something to claim.
+        on_wake: Told in which partition.
+        on_delayed: Told in which partition a delayed task is due sooner than those known.
     """
 
     name = "control"
 
     def __init__(
-        self, *, link: Any, keys: Keys, table: RunTable, runner: Runner, pulse: Pulse
+        self,
+        *,
+        link: Any,
+        keys: Keys,
+        table: RunTable,
+        runner: Runner,
+        pulse: Pulse,
+        wake_channels: Sequence[str] = (),
+        on_wake: Callable[[int], None] = lambda partition: None,
+        on_delayed: Callable[[int], None] = lambda partition: None,
     ) -> None:
         super().__init__()
         self._keys = keys
@@ -44,6 +57,8 @@ class Control(Service):
         self._runner = runner
         self._pulse = pulse
         self._link = link
+        self._wake_channels = wake_channels
+        self._wakers = {b"": on_wake, b"delayed": on_delayed}
         self._subscription = self._subscribe()
         self._generation = 0
 
@@ -77,10 +92,23 @@ class Control(Service):
 
     def _subscribe(self) -> Subscription:
         return Subscription(
-            self._link, patterns=[self._keys.control_pattern], ping_interval=PING_INTERVAL
+            self._link,
+            channels=self._wake_channels,
+            patterns=[self._keys.control_pattern],
+            ping_interval=PING_INTERVAL,
         )
 
+    def _wake(self, data: bytes) -> None:
+        what, _, partition = data.rpartition(b":")
+        waker = self._wakers.get(what)
+        # Anybody may publish anything.
+        if waker is not None and partition.isdigit() and len(partition) < 9:
+            waker(int(partition))
+
     def _obey(self, message: Message) -> None:
+        if message.pattern is None:
+            self._wake(message.data)
+            return
         task_id = self._keys.task_of_control_channel(message.channel)
         run = self._table.get(task_id) if task_id is not None else None
         if run is None:

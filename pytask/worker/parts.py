@@ -157,6 +157,12 @@ class Parts:
             table=self.table,
             runner=self.runner,
             pulse=self.heartbeat,
+            wake_channels=[
+                self.store.keys.wake_channel,
+                self.store.keys.node_channel(settings.node_queue),
+            ],
+            on_wake=lambda partition: _wake(self.claimers, partition),
+            on_delayed=lambda partition: _wake(self.promoters, partition),
         )
 
     def _make_claiming(self) -> None:
@@ -188,13 +194,20 @@ class Parts:
         ]
 
     def _details(self) -> Mapping[str, str]:
+        queues = dict.fromkeys((*self.settings.queues, self.settings.node_queue))
         return {
             **self.plugins.details(),
             "host": socket.gethostname(),
             "pid": str(os.getpid()),
-            "queues": ",".join(self.settings.queues),
+            "queues": ",".join(queues),
             "running": str(len(self.table)),
             "concurrency": str(self.settings.concurrency),
             "started": f"{self._started_at:.3f}",
             "version": self._version,
         }
+
+
+def _wake(services: Sequence[Service], partition: int) -> None:
+    """Wake the service of a partition, if there is one of that number."""
+    if partition < len(services):
+        services[partition].wake()

@@ -7,7 +7,8 @@ import random
 from pytask.store import Store
 from pytask.worker.service import Service
 
-#: Longest pause between two looks, in seconds: another process may add a task that is due sooner.
+#: Longest pause between two looks, in seconds: another process may have added a task that is due
+#: sooner, and its message may have been lost.
 LONGEST = 1.0
 #: Most tasks moved by one call.
 LIMIT = 500
@@ -29,11 +30,11 @@ class Promoter(Service):
         self._partition = partition
 
     def run_once(self) -> None:
-        """Move what is due, then wait until the next one is, at most a second."""
+        """Move what is due, then wait until the next one is, or an earlier one is announced."""
         promoted = self._store.promote(self._partition, LIMIT)
         if promoted.moved >= LIMIT:
             return
-        wait = random.uniform(0.7, 1.0) * LONGEST
+        wait = random.uniform(0.9, 1.0) * LONGEST
         if promoted.next_due_in is not None:
             wait = min(wait, max(0.0, promoted.next_due_in))
         self.pause(wait)

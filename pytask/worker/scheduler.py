@@ -8,6 +8,7 @@ import time
 from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 
+from pytask.queues import LOCAL
 from pytask.schedules import Schedule
 from pytask.serializers import encode_data
 from pytask.settings import Settings
@@ -30,7 +31,7 @@ class Scheduler(Service):
         store: Where the due times are.
         schedules: The schedules.
         policy_of: Knows queue and expiry of a task.
-        settings: The form of its data, and their bound.
+        settings: The form of its data, their bound, and the queue of this machine.
     """
 
     name = "scheduler"
@@ -89,7 +90,7 @@ class Scheduler(Service):
             started=started,
             task=schedule.task,
             data=encode_data(schedule.task, schedule.data, self._settings),
-            queue=policy.queue,
+            queue=self._settings.node_queue if policy.queue == LOCAL else policy.queue,
             expires=policy.expires,
         )
         if tick.moved and started is not None:

@@ -93,7 +93,7 @@ class Supervisor:
             logger.info(
                 "worker %s takes tasks from %s at %s, up to %s at a time",
                 self.parts.worker,
-                ", ".join(self._settings.queues),
+                self._settings.queues,
                 self.parts.connector.description,
                 self._settings.concurrency,
             )

@@ -58,12 +58,13 @@ def test_settings_of_the_command_line_win_over_variables_and_these_over_the_app(
     shell, spawn, wait_until
 ):
     words = ["--concurrency", "7", "--queues", "mail, default", "--monitor-interval", "2"]
+    words += ["--node", "here"]
     spawn("worker", "-A", "jobs", *words, PYTASK_CONCURRENCY="9", PYTASK_DRAIN_TIMEOUT="3")
 
     workers = f"{shell.names.task_set}:workers"
     (worker_id,) = wait_until(lambda: shell.raw.zrange(workers, 0, -1))
     details = shell.raw.hgetall(f"{shell.names.task_set}:worker:{worker_id}")
-    assert (details["concurrency"], details["queues"]) == ("7", "mail,default")
+    assert (details["concurrency"], details["queues"]) == ("7", "mail,default,node.here")
     shell.enqueue("m", task="jobs/add", queue="mail", data={"a": 1}, cleanup=False)
     wait_until(lambda: shell.state("m") == "SUCCESS")
 

@@ -189,7 +189,9 @@ def test_every_exception_is_on_its_page() -> None:
 def test_every_exported_name_is_on_a_reference_page() -> None:
     pages = "".join(path.read_text() for path in (DOCS / "reference").glob("*.md"))
     described = set(
-        re.findall(r"auto(?:class|exception|function):: (?:pytask\.)?(\w+)$", pages, re.M)
+        re.findall(
+            r"(?:auto(?:class|exception|function)|py:data):: (?:pytask\.)?(\w+)$", pages, re.M
+        )
     )
     assert set(pytask.__all__) - {"__version__"} - described == set()
 

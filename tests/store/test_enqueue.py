@@ -1,12 +1,15 @@
 """enqueue: (none), STOPPED, ended -> WAIT."""
 
 import json
+import time
 
 import pytest
 
+from pytask.events import Subscription
 from pytask.exceptions import WrongKeyType
 from pytask.records import NewTask
 from pytask.states import Code, State
+from tests.support.waiting import PATIENCE
 
 from .lab import tally
 
@@ -272,3 +275,47 @@ def test_what_is_decided_for_one_task_is_in_its_record_and_goes_with_it(lab):
     lab.enqueue(task_id)
     assert "policy" not in lab.record(task_id)
     assert lab.claim().claimed[0].policy == b""
+
+
+def test_a_task_for_a_time_waits_in_the_delayed_set_until_then(lab):
+    at = time.time() + 60
+    task_id = lab.waiting(at=at, queue="mail")
+    assert lab.scores(lab.names.delayed)[task_id] == pytest.approx(at, abs=0.001)
+    assert lab.queue("mail") == []
+
+
+def test_a_task_for_a_time_in_the_past_waits_in_its_queue(lab):
+    task_id = lab.waiting(at=time.time() - 3600)
+    assert lab.queue() == [task_id]
+    assert lab.scores(lab.names.delayed) == {}
+
+
+def test_a_task_for_a_node_is_announced_to_its_workers_and_no_other_is(lab, connector):
+    hearer = Subscription(connector.link(), channels=[lab.keys.node_channel("node.web")])
+    assert hearer.wait_ready(PATIENCE)
+    try:
+        lab.waiting()
+        lab.waiting(queue="node.other")
+        lab.waiting(queue="node.web", delay=60.0)
+        lab.waiting(queue="node.web")
+        assert hearer.get(PATIENCE).data == b"%d" % lab.partition
+        lab.make_due()
+        lab.store.promote(lab.partition)
+        assert hearer.get(PATIENCE).data == b"%d" % lab.partition
+        assert hearer.get(0.05) is None
+    finally:
+        hearer.close()
+
+
+def test_promoters_hear_of_a_task_that_is_due_sooner_than_the_others(lab, connector):
+    hearer = Subscription(connector.link(), channels=[lab.keys.wake_channel])
+    assert hearer.wait_ready(PATIENCE)
+    try:
+        lab.waiting()
+        for delay in (600.0, 900.0, 60.0):
+            lab.waiting(delay=delay)
+        heard = [hearer.get(PATIENCE).data for _ in range(2)]
+        assert heard == [b"delayed:%d" % lab.partition] * 2
+        assert hearer.get(0.05) is None
+    finally:
+        hearer.close()

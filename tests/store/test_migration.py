@@ -172,6 +172,7 @@ def two_to_restart(lab, store):
 
 def seed_every_key(lab):
     """Let every key of a claim exist: one that does not would end the script before it began."""
+    lab.call("SADD", lab.names.paused, "another")
     lab.running()
     lab.ended()
     lab.push(lab.id("ghost"))

@@ -4,7 +4,9 @@ import time
 
 import pytest
 
+from pytask.events import Subscription
 from pytask.states import Code, State
+from tests.support.waiting import PATIENCE
 
 
 def promote(lab, *args, store=None):
@@ -141,3 +143,15 @@ def test_foreign_values_under_our_keys_change_nothing(lab):
         names.new_queue("mail"): b"list",
     }
     lab.check_wrong_types(lambda: promote(lab), keys)
+
+
+def test_the_workers_of_a_node_hear_of_a_task_that_is_due(lab, connector):
+    hearer = Subscription(connector.link(), channels=[lab.keys.node_channel("node.web")])
+    lab.waiting(queue="node.web", delay=60.0)
+    lab.make_due()
+    assert hearer.wait_ready(PATIENCE)
+    try:
+        promote(lab)
+        assert hearer.get(PATIENCE).data == b"%d" % lab.partition
+    finally:
+        hearer.close()

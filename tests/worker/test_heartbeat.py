@@ -62,7 +62,8 @@ def test_leases_of_running_tasks_are_refreshed(serve: Serve, raw: Any, keys: Any
 
 
 def test_the_registry_knows_the_worker(serve: Serve) -> None:
-    worker = serve(Sleeps, concurrency=7, beat_interval=0.1, queues=("default", "mail"))
+    queues = ("default", "mail")
+    worker = serve(Sleeps, concurrency=7, beat_interval=0.1, queues=queues, node="here")
     worker.start("sleeps")
     wait_until(lambda: worker.app.running == 1)
 
@@ -73,7 +74,7 @@ def test_the_registry_knows_the_worker(serve: Serve) -> None:
     info = wait_until(entry)
     assert info.worker == worker.app.worker_id and info.alive
     assert info.details["concurrency"] == "7"
-    assert info.details["queues"] == "default,mail"
+    assert info.details["queues"] == "default,mail,node.here"
     assert worker.app.worker_id.split("-")[-2] == info.details["pid"]
     assert worker.stop() == 0
     (info,) = worker.helpers.store.list_workers()
