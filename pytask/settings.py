@@ -20,7 +20,7 @@ SERIALIZERS = ("json", "msgpack")
 class Settings:
     """How a worker and its clients behave. Durations are seconds.
 
-    All of these are keyword options of :class:`pytask.PyTask`; the first ten matter to
+    All of these are keyword options of :class:`pytask.PyTask`; the first eleven matter to
     :class:`pytask.PyTaskHelpers` as well.
 
     Raises:

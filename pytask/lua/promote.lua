@@ -21,11 +21,11 @@ local wrong = first.err and wrong_type(KEYS[1], 'zset')
 if wrong then return wrong end
 if not first[1] then return {0, -1} end
 local time = now()
-local left = tonumber(first[2]) - time
-if left > 0 then return {0, math.floor(left * 1000000)} end
+if tonumber(first[2]) > tonumber(stamp(time)) then
+  return {0, math.max(0, math.floor((tonumber(first[2]) - time) * 1000000))}
+end
 
 wrong = wrong_type(KEYS[2], 'list')
-if wrong then return wrong end
 local due = redis.call('ZRANGEBYSCORE', KEYS[1], '-inf', stamp(time), 'LIMIT', 0, ARGV[2])
 local moves = {}
 for _, id in ipairs(due) do

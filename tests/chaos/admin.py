@@ -94,11 +94,27 @@ class Admin:
         else:
             self.record("enq.ok", ids=ids, sent=sent)
 
+    def pause(self, queue: str) -> None:
+        self.store.pause(queue)
+
+    def resume(self, queue: str) -> bool:
+        """Resume a queue; return whether Redis has confirmed it."""
+        with suppress(PyTaskException):
+            self.store.resume(queue)
+            return True
+        return False
+
+    def flush(self, queue: str) -> None:
+        """Flush a queue; nobody minds if Redis is away."""
+        self.record("flush.invoke", queue=queue)
+        with suppress(PyTaskException):
+            self.store.flush(queue)
+
     # What is left to do
 
     def left(self) -> dict[str, int]:
         """Count the tasks that are not where they stay, without the local ones."""
-        count = self.store.count(self.settings.queues)
+        count = self.store.count(self.settings.claim_order())
         local = 2 * len([worker for worker in self.store.list_workers() if worker.alive])
         left = {name: count[name] for name in ("waiting", "delayed", "ended")}
         left["running"] = max(0, count["running"] - local)
@@ -107,7 +123,7 @@ class Admin:
         )
         left["dead"] = sum(not worker.alive for worker in self.store.list_workers())
         for names in self.keys.partitions:
-            for queue in self.settings.queues:
+            for queue in self.settings.claim_order():
                 left["claimed"] += int(self.execute("ZCARD", names.missing(queue)))
         return {name: number for name, number in left.items() if number}
 

@@ -31,7 +31,7 @@ local function audit_class(key)
   if name == 'tasks:failed' then return 'f' end
   if string.sub(name, 1, 6) == 'tasks:' then return nil end
   if name == 'new-task:delayed' then return 'd' end
-  if name == 'new-task:claims' then return nil end
+  if name == 'new-task:claims' or name == 'new-task:paused' then return nil end
   if string.sub(name, 1, 8) == 'new-task' then
     return 'n', nil, string.sub(name, -8) == ':missing'
   end
@@ -84,7 +84,7 @@ local function audit_scored(class, key, id, count)
 end
 
 local audit_reads = {TYPE = 1, HGET = 1, HMGET = 1, HGETALL = 1, EXISTS = 1, LRANGE = 1, LLEN = 1,
-  LPOS = 1, LINDEX = 1, SISMEMBER = 1, SCARD = 1, ZSCORE = 1, ZCARD = 1, ZRANGE = 1,
+  LPOS = 1, LINDEX = 1, SISMEMBER = 1, SMEMBERS = 1, SCARD = 1, ZSCORE = 1, ZCARD = 1, ZRANGE = 1,
   ZRANGEBYSCORE = 1, SSCAN = 1, TIME = 1, GET = 1, PUBLISH = 1}
 
 -- What a command is about to change; LREM alone says only afterwards.
@@ -201,6 +201,8 @@ local function audit_keep(entry, before, now)
   elseif audit_name == 'forget_failed' then entry.keep_failed = ARGV[2]
   elseif audit_name == 'claim' then
     entry.w = ARGV[1]
+    -- The slot may be moving away; then the script has not begun.
+    if audit_real.pcall('SISMEMBER', KEYS[5], before.queue or 'default') == 1 then entry.paused = 1 end
     entry.began = string.format('%.3f', tonumber(audit_began[1]) + tonumber(audit_began[2]) / 1000000)
   elseif audit_name == 'restart' then entry.allowed = {unpack(ARGV, 3)}
   elseif audit_name == 'remove' then entry.force = ARGV[2]

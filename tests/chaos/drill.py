@@ -76,6 +76,8 @@ class Drill:
             (self.acknowledge, 8),
             (self.forget_failed, 2),
             (self.start_local, 2),
+            (self.pause_or_resume, 3),
+            (self.flush, 1),
             (self.tend, 3),
             (self.push, 1),
             (self.spoil, 1),
@@ -112,6 +114,7 @@ class Drill:
                 self.rng.random() > 0.1,
                 self.rng.choice((0.0, 0.0, 0.0, 0.001, 1000.0)),
                 self.rng.choice((0.0, 0.0, 0.0, 0.0, 0.002)),
+                at=self.rng.choice((0.0, 0.0, 0.0, time.time() - 1, time.time() + 1000)),
             )
             for task_id in ids
         ]
@@ -135,6 +138,15 @@ class Drill:
         task_id = self._some()
         self._say("remove.invoke", id=task_id)
         self.store.remove(task_id, self.rng.random() < 0.3)
+
+    def pause_or_resume(self) -> None:
+        act = self.store.pause if self.rng.random() < 0.4 else self.store.resume
+        act(self.rng.choice(QUEUES))
+
+    def flush(self) -> None:
+        queue = self.rng.choice(QUEUES)
+        self._say("flush.invoke", queue=queue)
+        self.store.flush(queue)
 
     def _some(self) -> str:
         if self.runs and self.rng.random() < 0.4:

@@ -162,7 +162,13 @@ OWNER_MUTANTS: list[Row] = [
         "    if false then\n",
     ),
     # claim
-    ("claim", "types of keys", "claim.lua", "zset')\nend\n" + _TYPES, "zset')\nend\n"),
+    (
+        "claim",
+        "types of keys",
+        "claim.lua",
+        "zset')\n  end\nend\n" + _TYPES,
+        "zset')\n  end\nend\n",
+    ),
     (
         "claim",
         "request is not remembered",

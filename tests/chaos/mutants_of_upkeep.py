@@ -159,7 +159,8 @@ UPKEEP_MUTANTS: list[Row] = [
         "if true then",
     ),
     # promote
-    ("promote", "types of keys", "promote.lua", "'list')\n" + _TYPES, "'list')\n"),
+    ("promote", "types of keys", "promote.lua", _TYPES + "\nif #due > 0", "\nif #due > 0"),
+    ("promote", "type of the delayed set", "promote.lua", "wrong_type(KEYS[1], 'zset')", "nil"),
     (
         "promote",
         "before it is due",

@@ -17,6 +17,7 @@ from typing import Any
 
 import gevent
 
+from pytask import LOCAL
 from tests.chaos import audit
 from tests.chaos.history import Recorder, wall
 from tests.chaos.worker import connect_through, format_of
@@ -85,6 +86,8 @@ class Producer:
             task["cleanup"] = False
         if self.queues and self.rng.random() < 0.2:
             task["queue"] = self.rng.choice(self.queues)
+        elif self.rng.random() < 0.05:
+            task["queue"] = LOCAL
         return task
 
     def enqueue(self, tasks: list[dict[str, Any]]) -> None:

@@ -18,6 +18,8 @@ _CODES: dict[str, dict[int, set[int]]] = {
     "restart": {1: {2}},
     "start_local": {1: {2}},
     "stop": {1: {2}},
+    "pause": {1: {2}},
+    "resume": {1: {2}},
     "remove": {1: {0}},
     "acknowledge_ended": {1: {0, 1}},
 }

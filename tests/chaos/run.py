@@ -74,6 +74,7 @@ class Run:
                 self.timeline,
                 self.options.settings,
                 self.admin.submit,
+                self.admin,
                 self.surroundings,
             )
             self._disturb(fleet)
@@ -213,6 +214,9 @@ class Run:
 
     def _is_done(self) -> bool:
         self.admin.stop_services()
+        # A failover may have taken a resume back.
+        for queue in self.admin.store.list_paused():
+            self.admin.resume(queue)
         self.last_left = self.admin.left()
         return not self.last_left
 

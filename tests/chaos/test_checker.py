@@ -101,10 +101,18 @@ def test_a_life_without_a_flaw_is_no_violation():
         ("I9", [enqueue(), claim(), finish(q={"s": -1, "l": -1})]),
         ("I11", [enqueue(), claim(), entry("heartbeat", "RUNNING", "RUNNING", back=True)]),
         ("I14", [enqueue(), claim(), finish(), acknowledge(c="1-b")]),
+        ("I18", [enqueue(), claim(paused=1)]),
+        ("I7", [enqueue(), claim(), entry("flush", "RUNNING", "-", r="1-a")]),
+        ("I1", [enqueue(), entry("flush", "WAIT", "-", q={"n": -1})]),
     ],
 )
 def test_a_wrong_transition_is_noticed(rule, audit):
     assert rule in rules(audit)
+
+
+def test_a_task_that_goes_with_its_queue_is_no_loss():
+    asked = {"ev": "flush.invoke", "queue": "default", "wall": 3}
+    assert rules([enqueue(), entry("flush", "WAIT", "-", q={"n": -1})], [asked]) == set()
 
 
 def test_a_stop_that_is_followed_by_a_start_is_noticed():

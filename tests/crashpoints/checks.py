@@ -41,6 +41,9 @@ def settle_and_check(stage: Stage, feeder: Feeder) -> Outcome:
     (stage.directory / QUIET).touch()
     with PyTaskHelpers(stage.server.url, **SETTINGS, redis_patience=120.0) as helpers:
         _stop_services(helpers)
+        for queue in helpers.store.list_paused():
+            # Whoever had paused it has died; no worker serves it.
+            helpers.resume_queue(queue)
         try:
             _settle(helpers)
         except AssertionError as error:

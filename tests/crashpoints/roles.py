@@ -183,3 +183,8 @@ def _ask_once(helpers: PyTaskHelpers, recorder: Recorder, names: Any) -> None:
     spare = f"spare-{next(names)}"
     helpers.submit("quick", task_id=spare, queue="nobody")
     helpers.remove_task(spare)
+    helpers.pause_queue("nobody")
+    helpers.submit("quick", task_id=spare, queue="nobody")
+    helpers.queues(scan=False)
+    helpers.flush_queue("nobody")
+    helpers.resume_queue("nobody")

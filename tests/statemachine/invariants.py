@@ -25,6 +25,7 @@ EDGES: dict[str, set[tuple[str, str]]] = {
     "stop": {(old, "STOPPED") for old in (_UNSET, "WAIT", "RETRY")},
     "restart": {(old, "WAIT") for old in _READY},
     "remove": {(old, _NONE) for old in {_UNSET, "WAIT", "RETRY", "RUNNING", *_READY}},
+    "flush": {(old, _NONE) for old in (_UNSET, "WAIT", "RETRY")},
     "acknowledge": {(old, _NONE) for old in ENDED},
     "forget_failed": {(old, _NONE) for old in ENDED if old != "SUCCESS"},
 }

@@ -40,6 +40,8 @@ def drain(site: Any, partition: int, task_ids: tuple[str, ...]) -> None:
     for task_id, record in before.records.items():
         if record is not FOREIGN and record.get("state") == "RUNNING":
             site.call("HSET", names.record(task_id), "last_update", "1")
+    for queue in QUEUES:
+        store.resume(queue, partition)
     for worker in WORKERS:
         store.give_back(partition, worker=worker, queues=QUEUES, forget=True)
     for task_id in task_ids:

@@ -43,6 +43,7 @@ class Partition:
     leases: dict[str, Any] = field(default_factory=dict)
     failed: dict[str, Any] = field(default_factory=dict)
     schedules: dict[str, float] = field(default_factory=dict)
+    paused: set[str] = field(default_factory=set)
     memos: dict[str, Memo] = field(default_factory=dict)
 
     # Places
@@ -217,6 +218,11 @@ class Partition:
             return self._claimed_before(memo), [], 0
         scan = Scan(self, limit, grace_over)
         for queue in queues:
+            if queue in self.paused:
+                popped = self.claim_list(queue, worker)
+                self.queue(queue).extend(popped)
+                popped.clear()
+                continue
             waiting = list(self.set_aside(queue))
             scan.drain(self.claim_list(queue, worker), queue)
             for task_id in waiting:

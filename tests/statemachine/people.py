@@ -146,6 +146,38 @@ class People(Base):
                 # entry too many if the ID is used again before.
                 self.meddled.add(task_id)
 
+    @rule(pick=picks, queue=st.sampled_from(QUEUES), goes_on=st.booleans(), fate=fates)
+    def pause_or_resume(self, pick: int, queue: str, goes_on: bool, fate: Fate) -> None:
+        at = self.partition(pick)
+        partition, model = self.site.partitions[at], self.models[at]
+        if goes_on and model.paused:
+            queue = sorted(model.paused)[0]
+        self.begin("resume" if goes_on else "pause")
+        self.repeatedly(
+            fate,
+            lambda store: (store.resume if goes_on else store.pause)(queue, partition),
+            lambda: (model.resume if goes_on else model.pause)(queue),
+        )
+
+    @rule(pick=picks, queue=st.sampled_from(QUEUES), fate=fates)
+    def flush(self, pick: int, queue: str, fate: Fate) -> None:
+        self.begin("flush")
+        at = self.partition_with(pick, lambda m: m.queue(queue) or m.set_aside(queue))
+        partition, model = self.site.partitions[at], self.models[at]
+        gone: list[str] = []
+
+        def in_model() -> int:
+            now = model.flush(queue)
+            gone.extend(now)
+            return len(now)
+
+        self.repeatedly(fate, lambda store: store.flush(queue, partition), in_model)
+        for task_id in gone:
+            self.released(task_id)
+            if entries_of(model, task_id) or any(task_id in m for m in model.missing.values()):
+                # As after a remove: in the list of a worker that has popped it, or pushed by hand.
+                self.meddled.add(task_id)
+
     @rule(
         pick=picks,
         state=st.sampled_from((State.SUCCESS, State.ERROR)),

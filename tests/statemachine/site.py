@@ -92,6 +92,7 @@ class Site:
             (("failed",), names.failed),
             (("schedules",), names.schedules),
             (("memos",), names.claims),
+            (("paused",), names.paused),
         ]
         at = self.partitions.index(partition)
         found += [(("records", one), names.record(one)) for one in self.task_ids[at]]
@@ -142,12 +143,12 @@ def _enter(view: Model, place: tuple[str, ...], key: str, kind: str, value: list
         view.records[rest[0]] = _record(pairs) if kind == "hash" else FOREIGN
         return
     expected = {
-        "tasks": "set", "memos": "hash", "schedules": "hash", "queues": "list", "claims": "list",
-        "end": "list", "end_claims": "list",
+        "tasks": "set", "paused": "set", "memos": "hash", "schedules": "hash", "queues": "list",
+        "claims": "list", "end": "list", "end_claims": "list",
     }.get(name, "zset")  # fmt: skip
     assert kind == expected, f"{key} became a {kind}"
-    if name == "tasks":
-        view.tasks = set(texts)
+    if kind == "set":
+        setattr(view, name, set(texts))
     elif name == "memos":
         view.memos = {worker: _memo(text) for worker, text in pairs.items()}
     elif name == "end":

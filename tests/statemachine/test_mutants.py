@@ -45,6 +45,16 @@ MUTANTS: dict[str, tuple[str | None, str, str]] = {
         "if readable and type(decoded) == 'table' and decoded[1] == request then",
         "if false then",
     ),
+    "claim serves a paused queue": (
+        "claim",
+        "if is_paused[queue] then",
+        "if false then",
+    ),
+    "flush takes a running task": (
+        "flush",
+        "elseif state == 'WAIT' or state == 'RETRY' or (state == '' and record[2]) then",
+        "else",
+    ),
     "claim answers again with runs that were lost": (
         "claim",
         "record[5] == 'RUNNING' and record[1] == token_of(attempts, i - 1)",

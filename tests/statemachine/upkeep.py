@@ -26,6 +26,37 @@ class Model(Partition):
         self.leases[task_id] = NOW
         return True
 
+    def pause(self, queue: str) -> Code:
+        code = Code.ALREADY if queue in self.paused else Code.OK
+        self.paused.add(queue)
+        return code
+
+    def resume(self, queue: str) -> Code:
+        code = Code.OK if queue in self.paused else Code.ALREADY
+        self.paused.discard(queue)
+        return code
+
+    def flush(self, queue: str) -> list[str]:
+        """Remove what waits in a queue, and return the tasks that went."""
+        gone: dict[str, None] = {}
+        for task_id in (*self.queue(queue)[::-1], *self.set_aside(queue)):
+            record = self.records.get(task_id)
+            if record is None or record is FOREIGN or self.unvoid(task_id, queue):
+                continue
+            if record.get("state", "") in WAITING and ("state" in record or "task" in record):
+                gone[task_id] = None
+        self.queues[queue] = []
+        self.missing[queue] = {}
+        for task_id in gone:
+            record = self.records.pop(task_id)
+            for name in (*record.get("void", ()), record.get("queue", "default")):
+                self.queues[name] = [one for one in self.queue(name) if one != task_id]
+            if record.get("at_end"):
+                self.end = [one for one in self.end if one != task_id]
+            self.tasks.discard(task_id)
+            self.delayed.pop(task_id, None)
+        return list(gone)
+
     def promote(self, due: Sequence[str]) -> int:
         """Move the IDs whose time has come, in the order given."""
         moved = 0

@@ -72,13 +72,17 @@ def _is_local(track: Track) -> bool:
     )
 
 
-def check_removals(tracks: dict[str, Track], removed: set[str]) -> Iterator[Violation]:
-    """I1: a task that is gone had ended, or somebody removed it."""
+def check_removals(
+    tracks: dict[str, Track], removed: set[str], flushed: set[str]
+) -> Iterator[Violation]:
+    """I1: a task that is gone had ended, or somebody removed it, or flushed its queue."""
     for task_id, track in tracks.items():
         for entry in track.history:
             if entry["t"] != NONE or entry["f"] == NONE:
                 continue
             asked = entry["s"] == "remove" and task_id in removed
+            queue = (entry.get("k") or {}).get("queue", "default")
+            asked |= entry["s"] == "flush" and (queue in flushed or track.by_hand)
             local = (entry.get("k") or {}).get("local") == "true"
             if entry["f"] not in ENDED and not asked and not local:
                 yield Violation("I1", task_id, f"{entry['s']} deleted it while it was {entry['f']}")

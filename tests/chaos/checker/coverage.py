@@ -19,6 +19,7 @@ ALWAYS = (
     "retries",
     "timed_out",
     "scheduled",
+    "flushed",
 )
 #: Answers that must have been given: the repeat of a call that had been carried out.
 REPEATS = ("claim:repeat", "finish:2", "enqueue:2")

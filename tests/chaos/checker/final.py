@@ -25,6 +25,7 @@ _KINDS = [
     ("fleet", re.compile(r"tasks:(workers|worker:.+|partitions)"), object),
     ("delayed", re.compile(r"new-task:delayed"), dict),
     ("claims", re.compile(r"new-task:claims"), dict),
+    ("paused", re.compile(r"new-task:paused"), set),
     ("missing", re.compile(r"new-task(:[^:]+)?:missing"), dict),
     ("claim", re.compile(r"new-task(:[^:]+)?:claim:(?P<worker>.+)"), list),
     ("queue", re.compile(r"new-task(:[^:]+)?"), list),
@@ -62,7 +63,7 @@ class Inventory:
             elif kind == "claims":
                 for worker in value:
                     self.owners[worker].append(f"memo of its last claim in {key}")
-            elif kind not in ("audit", "schedules"):
+            elif kind not in ("audit", "schedules", "paused"):
                 for task_id in value:
                     self.places[kind][task_id] += 1
                 if kind in ("claim", "end_claim") and value:

@@ -68,7 +68,7 @@ class Track:
         if entry["t"] == NONE:
             if entry["f"] != NONE:
                 # What lies in a claim list at that moment is dropped when its worker looks at it.
-                removed = entry["s"] == "remove"
+                removed = entry["s"] in ("remove", "flush")
                 self.strays += max(0, self.places["n"]) if removed else old_unqueue
                 if removed or entry["s"] in ("requeue", "reap") or old_mark:
                     self.held_ends += self.places["e"] > 0

@@ -30,6 +30,7 @@ EDGES: dict[str, list[tuple[frozenset[str], frozenset[str]]]] = {
     ],
     "reload": [(frozenset({"RUNNING"}), frozenset({"RUNNING"}))],
     "restart": [(READY, frozenset({"WAIT"}))],
+    "flush": [(WAITING, frozenset({NONE}))],
     "remove": [(WAITING | READY | {"RUNNING", NONE}, frozenset({NONE}))],
     "acknowledge_ended": [(ENDED, frozenset({NONE}))],
     "forget_failed": [(FAILED, frozenset({NONE}))],
@@ -44,6 +45,7 @@ KEEPS_STATE = frozenset(
         "take_ended",
         "return_ended",
         "give_back",
+        "flush",
         "sweep",
         "adopt",
         "acknowledge_ended",
@@ -171,6 +173,8 @@ def _claim(
         yield "I7", f"claim revoked it, but it expires at {expires} and it is {entry['now']}"
     if entry["t"] != "RUNNING" or entry["f"] == "RUNNING":
         return
+    if entry.get("paused") and not track.by_hand and not track.strays and not track.adopted:
+        yield "I18", f"claim took it out of queue {kept.get('queue', 'default')}, which is paused"
     began = entry.get("began", entry["now"])
     if float(began) - expires > 0.002 and not started_before:
         yield "I7", f"claim started it at {began}, expired since {expires}"

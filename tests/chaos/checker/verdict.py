@@ -46,13 +46,14 @@ def check(evidence: Evidence) -> Verdict:
     tracks = final_tracks(evidence)
     losses = Losses(evidence.rollbacks, evidence.audit, evidence.partitions, evidence.tagged)
     removed = {event["id"] for event in evidence.history if event["ev"] == "remove.invoke"}
+    flushed = {event["queue"] for event in evidence.history if event["ev"] == "flush.invoke"}
     violations = list(
         chain(
             check_transitions(evidence, numbers),
             check_blame(evidence),
             check_schedules(evidence, tracks, numbers),
             check_enqueues(evidence, tracks, losses, numbers),
-            check_removals(tracks, removed),
+            check_removals(tracks, removed, flushed),
             check_runs(evidence, tracks, losses, numbers),
             check_handlers(evidence, tracks, numbers),
             check_stops(evidence, tracks, losses),
@@ -70,6 +71,7 @@ def _count(evidence: Evidence, numbers: Counter[str]) -> None:
     codes = evidence.codes
     numbers["transitions"] = len(evidence.audit)
     finishes = [entry for entry in evidence.audit if entry["s"] == "finish"]
+    numbers["flushed"] = sum(entry["s"] == "flush" for entry in evidence.audit)
     numbers["retries"] = sum(entry["t"] == "RETRY" for entry in finishes)
     numbers["timed_out"] = sum(entry["t"] == "REVOKED" for entry in finishes)
     numbers["fenced"] = sum(

@@ -15,6 +15,7 @@ import redis
 
 from tests.support.servers import Server
 
+from ..admin import Admin
 from ..fleet import Fleet, Member
 from ..history import Recorder
 from ..surroundings import Surroundings
@@ -61,6 +62,8 @@ class Scene:
     settings: dict[str, Any]
     #: Starts tasks past all proxies: given requests as ``start_tasks`` takes them.
     submit: Callable[[list[dict[str, Any]]], None]
+    #: Holds queues back and flushes them, past all proxies.
+    admin: Admin
     #: What single workers have: clocks that can be set, links that can go down.
     surroundings: Surroundings
     #: What is disturbed at the moment, by kind of resource.

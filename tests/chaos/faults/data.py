@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 
+from pytask.exceptions import PyTaskException
 from tests.support.servers import Server
 
 from .base import Fault, Scene
@@ -78,7 +79,30 @@ def _by_hand(late: bool) -> object:
     return inject
 
 
+def _paused(scene: Scene, rng: random.Random) -> float | None:
+    """Hold a queue back for a while, that is not the one everything else is measured by."""
+    if "queue" in scene.busy:
+        return None
+    try:
+        scene.admin.pause("mail")
+    except PyTaskException:
+        return None
+
+    def resume() -> None:
+        if not scene.admin.resume("mail"):
+            scene.timeline.after(0.5, resume)
+
+    return scene.hold("queue", rng.uniform(0.5, 3.0), resume)
+
+
+def _flushed(scene: Scene, rng: random.Random) -> float | None:
+    scene.admin.flush("mail")
+    return 0.0
+
+
 FAULTS = [
+    Fault("queue paused", "client", _paused, 2),
+    Fault("queue flushed", "client", _flushed, 0.5),
     Fault("IDs pushed again by hand", "data", _duplicates, 2),
     Fault("IDs without a record", "data", _ghosts, 1),
     Fault("task made by hand", "data", _by_hand(False), 1),  # type: ignore[arg-type]
