@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from pytask.exceptions import ConfigurationError
+from pytask.queues import Queues
 from pytask.records import NewTask
 from pytask.serializers import decode_value
 from pytask.settings import Settings
@@ -228,7 +229,9 @@ def with_queues(settings: Settings, plugins: Iterable[GuardedPlugin]) -> Setting
         try:
             for queue in plugin.plugin.queues():
                 if queue not in settings.queues:
-                    settings = settings.with_options(queues=(*settings.queues, queue))
+                    settings = settings.with_options(
+                        queues=Queues.read(settings.queues).plus(queue)
+                    )
         except plugin.caught as error:
             plugin.note("queues", error)
     return settings

@@ -51,6 +51,19 @@ class Queues(tuple[str, ...]):
         """Yield each name with its weight."""
         return zip(self, self.weights or (1.0,) * len(self), strict=True)
 
+    def plus(self, queue: str) -> Queues:
+        """Return these and one more behind them; among weights its weight is 1.
+
+        Raises:
+            ConfigurationError: The name cannot be one of a queue.
+        """
+        check_queue_name(queue)
+        return Queues((*self, queue), None if self.weights is None else (*self.weights, 1.0))
+
+    def as_json(self) -> list[str] | dict[str, float]:
+        """Return a list of the names, or an object of the weights."""
+        return list(self) if self.weights is None else dict(self.with_weights())
+
     def draw(self) -> tuple[str, ...]:
         """Return an order for one claim: always the same, or one drawn by the weights.
 

@@ -10,6 +10,7 @@ from pytask.cli.options import json_option
 from pytask.cli.output import as_text, echo_json, echo_table
 from pytask.cli.sources import SETTABLE, configured_app, file_layer, source_of
 from pytask.cli.worker import worker_options
+from pytask.queues import Queues
 
 DEFAULT = "default"
 
@@ -57,8 +58,9 @@ def read_rows(context: click.Context) -> list[Row]:
     for parameter in context.command.params:
         name = parameter.name or ""
         if name in SETTABLE:
-            value = app.helpers.connector.description if name == "redis" else None
+            value: Any = app.helpers.connector.description if name == "redis" else None
             value = getattr(app.settings, name, value)
+            value = value.as_json() if isinstance(value, Queues) else value
             rows.append(Row(name, value, sources.get(name, DEFAULT)))
         elif name not in _ABOUT_THIS:
             rows.append(Row(name, context.params[name], _source(context, parameter)))

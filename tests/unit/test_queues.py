@@ -71,6 +71,15 @@ def test_weights_survive_a_change_of_other_settings():
     assert settings.queues != Queues.read("mail,low")
 
 
+@pytest.mark.parametrize(
+    ("given", "text", "json"),
+    [("a,b", "a,b,c", ["a", "b", "c"]), ("a=3,b=2", "a=3,b=2,c=1", {"a": 3, "b": 2, "c": 1})],
+)
+def test_one_more_queue_keeps_the_weights_of_the_others(given, text, json):
+    queues = Queues.read(given).plus("c")
+    assert (str(queues), queues.as_json()) == (text, json)
+
+
 def test_a_claim_begins_with_the_queue_of_the_node():
     settings = Settings.of({"queues": "mail,default", "node": "web-1"})
     assert settings.claim_order() == ("node.web-1", "mail", "default")
