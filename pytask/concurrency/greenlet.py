@@ -22,6 +22,7 @@ from greenlet import GreenletExit, greenlet
 
 from pytask.concurrency.making import make_instance
 from pytask.concurrency.other_modes import OtherModes
+from pytask.concurrency.spares import Spares
 from pytask.exceptions import UnknownTask
 from pytask.settings import Settings
 from pytask.states import State
@@ -70,12 +71,16 @@ class GreenletExecutor:
         self._time_out = time_out
         self._stop_ended = stop_ended
         self._modes = modes
+        self._spares = Spares(self._execute)
 
     def start(self, run: Run) -> None:
         """Give a run its greenlet; the first line of it is executed by the next turn of the hub."""
-        hub = get_hub()
-        run.greenlet = greenlet(self._execute, hub)
-        hub.loop.run_callback(run.greenlet.switch, run)
+        run.greenlet = self._spares.take()
+        get_hub().loop.run_callback(run.greenlet.switch, run)
+
+    def keep_no_greenlets(self) -> None:
+        """Let each greenlet end with its run: this is a forked child."""
+        self._spares.keep_none()
 
     def type_of(self, run: Run) -> TaskType | None:
         """Return the class of a run, None if there is none of that name."""

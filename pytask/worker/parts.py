@@ -84,7 +84,7 @@ class Parts:
             on_local_lost=self.local_tasks.lost,
             on_started=listener.started if listener is not None else None,
         )
-        executor = GreenletExecutor(
+        self.executor = GreenletExecutor(
             registry,
             exception_handlers,
             settings,
@@ -93,8 +93,8 @@ class Parts:
             lambda run, failed: self.stopper.stop_ended(run, failed),
             self.modes,
         )
-        self.stopper = Stopper(executor, self.runner.abandon)
-        self.runner.wire(executor, self.stopper)
+        self.stopper = Stopper(self.executor, self.runner.abandon)
+        self.runner.wire(self.executor, self.stopper)
         self.local_tasks.wire(self.runner)
         scheduler = Scheduler(store, registry.schedules, registry.policy_of, settings)
         self.schedulers = [scheduler] if settings.schedule_periodic and registry.schedules else []

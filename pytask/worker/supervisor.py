@@ -132,6 +132,7 @@ class Supervisor:
         # What is ended below may let the hub run, which is to leave the parent's events alone.
         gevent.reinit()
         self.parts.local_tasks.stop()
+        self.parts.executor.keep_no_greenlets()
         runs = self.parts.table.snapshot()
         for run in runs:
             run.phase = DONE

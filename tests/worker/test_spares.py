@@ -1,0 +1,69 @@
+"""A greenlet carries out one run after the other, and no run notices."""
+
+from contextvars import ContextVar
+from typing import Any
+
+import gevent
+from gevent.local import local
+
+from pytask import Task
+from tests.worker.conftest import Serve
+
+greenlets: list[int] = []
+kept: list[Any] = []
+variable: ContextVar[str] = ContextVar("variable", default="nothing")
+mine = local()
+
+
+class Notes(Task):
+    """Notes which greenlet it runs in, and what it finds there."""
+
+    NAME = "notes"
+
+    def __init__(self, keep: str = "") -> None:
+        self.keep = keep
+
+    def start(self) -> str:
+        me = gevent.getcurrent()
+        greenlets.append(id(me))
+        found = variable.get()
+        variable.set(f"set by {self.id}")
+        if self.keep == "local":
+            found = getattr(mine, "value", found)
+            mine.value = f"set by {self.id}"
+        elif self.keep == "itself":
+            kept.append(me)
+        elif self.keep == "timeout":
+            gevent.Timeout(0.01).start()
+        elif self.keep == "rest":
+            gevent.sleep(0.1)
+        return found
+
+
+def run_two(serve: Serve, first: str, second: str = "") -> list[int]:
+    """Run one task after the other; return which greenlets they had."""
+    greenlets.clear()
+    worker = serve(Notes)
+    for keep in (first, second):
+        assert worker.run_task("notes", keep=keep) == ("SUCCESS", "nothing")
+    return list(greenlets)
+
+
+def test_tasks_one_after_the_other_share_a_greenlet_and_no_context(serve: Serve) -> None:
+    first, second = run_two(serve, "")
+    assert first == second
+
+
+def test_what_gevent_keeps_for_a_greenlet_is_not_there_for_the_next_task(serve: Serve) -> None:
+    first, second = run_two(serve, "local", "local")
+    assert first != second
+
+
+def test_a_greenlet_somebody_has_kept_is_not_used_again(serve: Serve) -> None:
+    first, second = run_two(serve, "itself")
+    assert first != second
+    kept.clear()
+
+
+def test_a_time_out_that_was_never_cancelled_does_not_hit_the_next_task(serve: Serve) -> None:
+    run_two(serve, "timeout", "rest")
