@@ -11,7 +11,8 @@
     ├── UnknownTask (LookupError)
     ├── TaskNotFound (LookupError)
     ├── TaskStateError
-    │   └── LeaseLost
+    │   ├── LeaseLost
+    │   └── LockLost
     ├── TaskFailed
     ├── WaitTimeout (TimeoutError)
     ├── CommandFailed
@@ -82,6 +83,10 @@ class TaskStateError(PyTaskException):
 
 class LeaseLost(TaskStateError):
     """Another worker owns the task now, or it was stopped, removed or ended meanwhile."""
+
+
+class LockLost(TaskStateError):
+    """The lock could not be renewed in time: somebody else may hold it by now."""
 
 
 class TaskFailed(PyTaskException):

@@ -79,8 +79,9 @@ class TaskFunction(Generic[P, R]):
 
         Args:
             **options: Any of ``task_id``, ``cleanup``, ``queue``, ``delay``, ``at``,
-                ``expires``, ``max_retries``, ``retry_delay`` (seconds), ``timeout`` and
-                ``watch``; see :meth:`pytask.PyTaskHelpers.submit`.
+                ``expires``, ``max_retries``, ``retry_delay`` (seconds), ``timeout``,
+                ``max_concurrency``, ``on_limit`` and ``watch``; see
+                :meth:`pytask.PyTaskHelpers.submit`.
         """
         return Submission(self, options)
 
@@ -108,6 +109,16 @@ class TaskFunction(Generic[P, R]):
         """
         args, kwargs = self._signature.to_call(data)
         return functools.partial(self._function, *args, **kwargs)
+
+    def overlap_of(self, **data: Any) -> Any:
+        """Ask ``can_overlap``, which takes the same arguments as the function, about some data.
+
+        Raises:
+            InvalidTask: The data do not fit the function.
+        """
+        args, kwargs = self._signature.to_call(data)
+        decide = self.policy.can_overlap
+        return decide(*args, **kwargs) if callable(decide) else decide
 
 
 class Submission(Generic[P]):
@@ -160,6 +171,8 @@ def _make_class(function: TaskFunction[..., Any], concurrency: str | None) -> ty
     # A plain function that is the value of a class attribute would become a method.
     if callable(policy.retry_delay):
         attributes["RETRY_DELAY"] = staticmethod(policy.retry_delay)
+    if callable(policy.can_overlap):
+        attributes["CAN_OVERLAP"] = staticmethod(function.overlap_of)
     qualified = getattr(function, "__qualname__", function.name)
     module = getattr(function, "__module__", __name__)
     names = {"NAME": function.name, "FUNCTION": function, "__module__": module}

@@ -16,6 +16,7 @@ from pytask.connection import connect
 from pytask.exceptions import TaskNotFound
 from pytask.future import TaskFuture
 from pytask.keys import Keys
+from pytask.locks import Locking
 from pytask.looking import Looking, wrong_type
 from pytask.loops import run_loop
 from pytask.queueing import Queueing
@@ -28,8 +29,8 @@ from pytask.submission import PolicyOf, TaskRequest, new_task, no_policy, read_r
 __all__ = ["PyTaskHelpers", "run_loop"]
 
 
-class PyTaskHelpers(Looking, Queueing):
-    """Start, control and inspect tasks.
+class PyTaskHelpers(Looking, Queueing, Locking):
+    """Start, control and inspect tasks, and lock what they share.
 
     Every :class:`pytask.PyTask` has one as ``helpers``, and so has every running task.
 
@@ -191,6 +192,8 @@ class PyTaskHelpers(Looking, Queueing):
         max_retries: int | None = None,
         retry_delay: float | None = None,
         timeout: float | None = None,
+        max_concurrency: int | None = None,
+        on_limit: str | None = None,
         watch: bool = False,
     ) -> TaskFuture:
         """Start a task and return a handle on it.
@@ -212,6 +215,8 @@ class PyTaskHelpers(Looking, Queueing):
             max_retries: How often it is tried again if it fails.
             retry_delay: Seconds until it is.
             timeout: Seconds a run of it may last before it is stopped and REVOKED; 0: for ever.
+            max_concurrency: It starts while fewer tasks of its name run in the whole fleet.
+            on_limit: What becomes of it if a limit refuses it: ``"wait"`` or ``"revoke"``.
             watch: Begin to listen before the task is started, so that even a task that ends and
                 is cleaned up at once can be waited for.
 
@@ -234,6 +239,8 @@ class PyTaskHelpers(Looking, Queueing):
             max_retries=max_retries,
             retry_delay=retry_delay,
             timeout=timeout,
+            max_concurrency=max_concurrency,
+            on_limit=on_limit,
         )
         future = TaskFuture(self, task.task_id)
         if watch:
@@ -247,7 +254,8 @@ class PyTaskHelpers(Looking, Queueing):
         Args:
             tasks: For each a pair of name and data, or a mapping with ``task`` and any of ``data``,
                 ``task_id``, ``cleanup``, ``queue``, ``delay``, ``at``, ``expires``,
-                ``max_retries``, ``retry_delay`` and ``timeout`` (see :meth:`submit`).
+                ``max_retries``, ``retry_delay``, ``timeout``, ``max_concurrency`` and ``on_limit``
+                (see :meth:`submit`).
 
         Returns:
             The task IDs, in the order given.

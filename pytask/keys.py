@@ -16,6 +16,9 @@ On a single Redis there is one partition and the keys carry no hash tag::
     tasks:lease                 zset   running ID -> last_update
     tasks:failed                zset   dead letters, ID -> when Cleanup kept them
     tasks:schedules             hash   schedule -> when it is due next
+    tasks:permits:POOL          zset   who holds a permit of a limit or a lock -> until when
+    tasks:waiting:POOL          zset   tasks a limit holds back, in the order they came
+    tasks:fence                 string fencing number of the last permit granted
     tasks:workers               zset   worker -> last beat            (whole fleet)
     tasks:worker:W              hash   what worker W says of itself   (whole fleet)
     tasks:partitions            string number of partitions           (whole fleet)
@@ -82,6 +85,7 @@ class PartitionKeys:
         "delayed",
         "end_queue",
         "failed",
+        "fence",
         "leases",
         "number",
         "paused",
@@ -100,6 +104,7 @@ class PartitionKeys:
         self.leases = f"{self.tasks}:lease"
         self.failed = f"{self.tasks}:failed"
         self.schedules = f"{self.tasks}:schedules"
+        self.fence = f"{self.tasks}:fence"
         self.delayed = f"{self._new}:delayed"
         self.claims = f"{self._new}:claims"
         self.paused = f"{self._new}:paused"
@@ -119,6 +124,12 @@ class PartitionKeys:
 
     def end_claim(self, worker: str) -> str:
         return f"{self._end}:claim:{worker}"
+
+    def permits(self, pool: str) -> str:
+        return f"{self.tasks}:permits:{pool}"
+
+    def waiting(self, pool: str) -> str:
+        return f"{self.tasks}:waiting:{pool}"
 
 
 class Keys:

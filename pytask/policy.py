@@ -49,6 +49,12 @@ class Backoff:
 
 #: Seconds, or what returns them for the number of retries so far.
 RetryDelay = float | Callable[[int], float]
+#: False or True, or what returns them, or a key, for the data of a task.
+CanOverlap = bool | Callable[..., Any]
+#: A task that a limit refuses waits for its turn,
+WAIT = "wait"
+#: or ends REVOKED at once.
+REVOKE = "revoke"
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,6 +68,11 @@ class Policy:
         retry_delay: Seconds until it is, or a function of the number of retries so far.
         retry_on: Exceptions that are worth a retry.
         timeout: Seconds a run may last before it is stopped and REVOKED; 0: for ever.
+        max_concurrency: How many of them may run at a time in the whole fleet; 0: any number.
+        can_overlap: False: only one at a time in the whole fleet. Or a function that is given the
+            data of a task, as ``__init__`` is, and returns True, False, or a key: tasks with the
+            same key do not overlap then.
+        on_limit: What becomes of one that a limit refuses: ``"wait"`` or ``"revoke"``.
     """
 
     queue: str = DEFAULT_QUEUE
@@ -70,6 +81,9 @@ class Policy:
     retry_delay: RetryDelay = Backoff()
     retry_on: tuple[type[BaseException], ...] = (Exception,)
     timeout: float = 0.0
+    max_concurrency: int = 0
+    can_overlap: CanOverlap = True
+    on_limit: str = WAIT
 
     @classmethod
     def of_class(cls, task_class: type[Any]) -> Policy:
@@ -103,12 +117,15 @@ class Policy:
         try:
             if options.get("queue", LOCAL) != LOCAL:
                 check_queue_name(options["queue"])
-            check_overrides({name: options[name] for name in options if name in _NUMBERS})
+            check_overrides({name: options[name] for name in options if name in _CHECKED})
         except (InvalidTask, ConfigurationError) as error:
             raise ConfigurationError(f"{whose}: {error}") from None
         delay = options.get("retry_delay", 0)
         if not callable(delay) and not _is_time(delay):
             raise ConfigurationError(f"{whose}: retry_delay={delay!r}: seconds, or a function")
+        overlap = options.get("can_overlap", True)
+        if not callable(overlap) and not isinstance(overlap, bool):
+            raise ConfigurationError(f"{whose}: can_overlap={overlap!r}: a bool, or a function")
         kinds = options.get("retry_on", ())
         kinds = kinds if isinstance(kinds, tuple | list) else (kinds,)
         if not all(isinstance(kind, type) and issubclass(kind, BaseException) for kind in kinds):
@@ -149,8 +166,9 @@ class Policy:
 NO_POLICY = Policy()
 
 #: What whoever starts a task may decide for it alone, and what travels in its record.
-OVERRIDABLE = ("max_retries", "retry_delay", "timeout")
-_NUMBERS = frozenset({"max_retries", "timeout", "expires"})
+OVERRIDABLE = ("max_retries", "retry_delay", "timeout", "max_concurrency", "on_limit")
+_WHOLE_NUMBERS = frozenset({"max_retries", "max_concurrency"})
+_CHECKED = frozenset({"timeout", "expires", "on_limit", *_WHOLE_NUMBERS})
 
 
 def encode_overrides(options: dict[str, Any]) -> bytes:
@@ -167,15 +185,18 @@ def encode_overrides(options: dict[str, Any]) -> bytes:
 
 
 def check_overrides(options: dict[str, Any]) -> None:
-    """Check numbers somebody gave.
+    """Check what somebody gave.
 
     Raises:
-        InvalidTask: One is no number, or out of range.
+        InvalidTask: A number is none, or out of range, or ``on_limit`` is no known word.
     """
     for name, value in options.items():
-        if name == "max_retries":
+        if name in _WHOLE_NUMBERS:
             if not isinstance(value, int) or isinstance(value, bool) or not 0 <= value < FAR:
-                raise InvalidTask(f"max_retries={value!r}: a number from 0")
+                raise InvalidTask(f"{name}={value!r}: a number from 0")
+        elif name == "on_limit":
+            if value not in (WAIT, REVOKE):
+                raise InvalidTask(f"on_limit={value!r}: {WAIT!r} or {REVOKE!r}")
         elif not _is_time(value):
             raise InvalidTask(f"{name}={value!r}: seconds, less than {FAR:g}")
 

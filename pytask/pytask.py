@@ -168,8 +168,9 @@ class PyTask(Configuring, Pluggable):
                 types are checked and converted.
             name: What the task is called; None: as the function.
             **policy: Any of ``queue``, ``expires``, ``max_retries``, ``retry_delay``,
-                ``retry_on`` and ``timeout``, see :class:`pytask.policy.Policy`; ``concurrency``,
-                how it is executed; and to start it by itself what :meth:`schedule` takes.
+                ``retry_on``, ``timeout``, ``max_concurrency``, ``can_overlap`` and ``on_limit``,
+                see :class:`pytask.policy.Policy`; ``concurrency``, how it is executed; and to
+                start it by itself what :meth:`schedule` takes.
 
         Returns:
             A :class:`~pytask.functions.TaskFunction`: to be called, or submitted.

@@ -13,6 +13,7 @@ A record is the Redis hash of a task. Its fields, all text::
     created started ended                 unix seconds, server clock
     control                               'stop' or 'reload:<id>', not yet carried out
     expires                               unix seconds; not started by then: REVOKED
+    held                                  when a task that a limit holds back is due, uncalled
     eid done_run                          who enqueued and who finished it, to answer repeats
     unqueue end_entry                     list entries that outlived their reason (stop, restart)
     end_claim                             the worker whose Cleanup deals with its end

@@ -17,6 +17,7 @@ from pytask.serializers import encode_value
 
 if TYPE_CHECKING:
     from pytask.helpers import PyTaskHelpers
+    from pytask.locks import Lock
     from pytask.store import Store
 
 
@@ -141,9 +142,9 @@ class Task:
     #: True in a base class, which is not run itself; what derives from it is.
     ABSTRACT: ClassVar[bool] = True
     # CONCURRENCY, one of "greenlet", "asyncio", "thread" and "process", says how it is executed.
-    # Of its policy, see pytask.policy.Policy: QUEUE, EXPIRES, MAX_RETRIES, RETRY_DELAY, RETRY_ON
-    # and TIMEOUT. They are not defined here, so that a task may use the names for itself until it
-    # means them.
+    # Of its policy, see pytask.policy.Policy: QUEUE, EXPIRES, MAX_RETRIES, RETRY_DELAY, RETRY_ON,
+    # TIMEOUT, MAX_CONCURRENCY, CAN_OVERLAP and ON_LIMIT. They are not defined here, so that a task
+    # may use the names for itself until it means them.
 
     class Error(Exception):
         """Raised by a task that failed in an expected way; it ends in ERROR, not EXCEPTION.
@@ -245,3 +246,21 @@ class Task:
             raise LeaseLost(f"event {event!r} of task {run.task_id} was not sent: its run is over")
         store = run.environment.store
         return store.publish(run.task_id, event, encode_value(data, store.settings.serializer))
+
+    def lock(self, name: str, timeout: float = 10.0, wait: float | None = None) -> Lock:
+        """Return a lock that one holder at a time has, in the whole fleet: ``with self.lock(…):``.
+
+        A run that is stopped or moved gives it back as it leaves the ``with`` block; one that dies
+        with its worker has it ``timeout`` seconds longer.
+
+        Args:
+            name: What is locked.
+            timeout: Seconds after which it is free when its holder has died.
+            wait: Longest time to wait for it, in seconds; 0: one attempt; None: for ever.
+
+        Raises:
+            InvalidTask: The name or a time cannot be used.
+            TaskStateError: The task does not run in a worker.
+        """
+        run: Binding = _binding_of(self, "lock")
+        return run.environment.helpers.lock(name, timeout, wait, owner=run.task_id)

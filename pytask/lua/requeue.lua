@@ -5,9 +5,14 @@
 -- A task that was told to stop meanwhile is STOPPED instead, and a local task, bound to the worker
 -- that goes, is removed.
 --
--- KEYS[1] tasks (set)  KEYS[2] leases (zset)  KEYS[3] default new queue (list)
--- KEYS[4 ..] record (hash) of each run
--- ARGV[1] prefix of channels, then id, token, for each run
+-- A run that a limit holds back has not begun: its claim does not count as an attempt, and its task
+-- waits in the delayed set. When it is due there matters little, for it is called when its turn comes;
+-- but what is due together is dealt with together, so that thousands cost a few calls now and then.
+-- `held` remembers the due time, by which promote knows that the task may be called before.
+--
+-- KEYS[1] tasks (set)  KEYS[2] leases (zset)  KEYS[3] default new queue (list)  KEYS[4] delayed (zset)
+-- KEYS[5 ..] record (hash) of each run
+-- ARGV[1] prefix of channels, then id, token, seconds it is held back ('' = not), for each run
 --
 -- Returns a list with a code for each run:
 --          1 waiting again, or stopped
@@ -25,7 +30,7 @@
 --- @include "queue_key"
 --- @include "publish_event"
 
-local wrong = wrong_type(KEYS[1], 'set', KEYS[2], 'zset', KEYS[3], 'list')
+local wrong = wrong_type(KEYS[1], 'set', KEYS[2], 'zset', KEYS[3], 'list', KEYS[4], 'zset')
 if wrong then return wrong end
 
 -- Not the bare token: a finish by the same run must not take this for its own repeat.
@@ -34,9 +39,10 @@ local function mark(token)
 end
 
 local codes, records, queues, seen = {}, {}, {}, {}
-for i = 1, #KEYS - 3 do
-  local record = read_record(KEYS[3 + i], 'state', 'run', 'done_run', 'queue', 'control', 'local')
-  local token = ARGV[2 * i + 1]
+for i = 1, #KEYS - 4 do
+  local record = read_record(KEYS[4 + i], 'state', 'run', 'done_run', 'queue', 'control', 'local',
+    'attempts')
+  local token = ARGV[3 * i]
   codes[i] = record and check_token(record[1], record[2], record[3], token, mark(token)) or -3
   if codes[i] == 1 then
     if seen[token] then codes[i] = 2 end
@@ -48,10 +54,14 @@ for i = 1, #KEYS - 3 do
 end
 if wrong then return wrong end
 
-local at = stamp(now())
+local time = now()
+local at = stamp(time)
+-- Seconds between the moments at which tasks that were held back come due.
+local apart = 5
 for i = 1, #codes do
   if codes[i] == 1 then
-    local id, token, key, record = ARGV[2 * i], ARGV[2 * i + 1], KEYS[3 + i], records[i]
+    local id, token, key, record = ARGV[3 * i - 1], ARGV[3 * i], KEYS[4 + i], records[i]
+    local held_back = tonumber(ARGV[3 * i + 1])
     redis.call('ZREM', KEYS[2], id)
     if record[6] == 'true' then
       redis.call('DEL', key)
@@ -65,8 +75,16 @@ for i = 1, #codes do
       redis.call('HSET', key, 'state', 'WAIT', 'last_update', at, 'done_run', mark(token))
       redis.call('HDEL', key, 'run', 'worker', 'control', 'started')
       redis.call('SREM', KEYS[1], id)
-      redis.call('RPUSH', queues[i], id)
-      publish_event(ARGV[1], id, 'requeued', 'null')
+      if held_back then
+        local due = stamp(math.ceil((time + held_back) / apart) * apart)
+        local attempts = (tonumber(record[7]) or 1) - 1
+        redis.call('HSET', key, 'held', due, 'attempts', string.format('%d', math.max(0, attempts)))
+        redis.call('ZADD', KEYS[4], due, id)
+        publish_event(ARGV[1], id, 'held', 'null')
+      else
+        redis.call('RPUSH', queues[i], id)
+        publish_event(ARGV[1], id, 'requeued', 'null')
+      end
     end
   end
 end

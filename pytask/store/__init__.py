@@ -10,6 +10,7 @@ from pytask.backends import Backend, Link, MakesStore
 from pytask.keys import Keys
 from pytask.settings import Settings
 from pytask.store.ownership import Ownership
+from pytask.store.permits import Permits
 from pytask.store.queueing import Queueing
 from pytask.store.reading import Reading
 from pytask.store.requests import Requests
@@ -17,7 +18,7 @@ from pytask.store.timetable import Timetable
 from pytask.store.upkeep import Upkeep
 
 
-class Store(Requests, Ownership, Upkeep, Timetable, Queueing, Reading):
+class Store(Requests, Ownership, Upkeep, Timetable, Permits, Queueing, Reading):
     """The tasks of one installation in one Redis.
 
     Safe to share between greenlets and threads as far as its link is. Every verb may raise

@@ -186,22 +186,32 @@ class Ownership(Calls):
             result += codes(self._run("finish", keys, args))
         return result
 
-    def requeue(self, partition: int, runs: Sequence[tuple[str, str]]) -> list[Code]:
+    def requeue(
+        self,
+        partition: int,
+        runs: Sequence[tuple[str, str]],
+        held_back: Sequence[float | None] = (),
+    ) -> list[Code]:
         """Give runs back so that any worker takes them next; local ones are removed.
 
         Args:
             partition: Where they live.
             runs: ID and token of each.
+            held_back: For each run that has not begun, because a limit holds its task back, the
+                seconds it is to wait in the delayed set; None for the others. None given: none.
 
         Returns:
             For each its code, ``OK``, ``REMOVED``, ``ALREADY``, or why nothing was written.
         """
         names = self._partition(partition)
-        fixed = [names.tasks, names.leases, names.new_queue()]
+        fixed = [names.tasks, names.leases, names.new_queue(), names.delayed]
+        entries = list(zip(runs, held_back or [None] * len(runs), strict=True))
         result: list[Code] = []
-        for batch in chunks(runs, self.settings.finish_batch):
-            args = [self.keys.task_prefix, *(part for run in batch for part in run)]
-            keys = fixed + [names.record_prefix + task_id for task_id, _ in batch]
+        for batch in chunks(entries, self.settings.finish_batch):
+            args: list[Argument] = [self.keys.task_prefix]
+            for (task_id, token), seconds in batch:
+                args += (task_id, token, "" if seconds is None else seconds)
+            keys = fixed + [names.record_prefix + task_id for (task_id, _), _ in batch]
             result += codes(self._run("requeue", keys, args))
         return result
 

@@ -12,7 +12,7 @@ from typing import NamedTuple
 from pytask.exceptions import PartitionMismatch
 from pytask.records import Ended, Promoted, Reaped, WorkerInfo, to_text
 from pytask.states import Code
-from pytask.store.calls import MAX_BATCH, Argument, Calls, codes, fields
+from pytask.store.calls import MAX_BATCH, Argument, Calls, chunks, codes, fields
 
 
 class Reaping(NamedTuple):
@@ -47,8 +47,14 @@ class Upkeep(Calls):
                 f"spread over {theirs}; use partitions={theirs}, or another task_set for new data"
             )
 
-    def promote(self, partition: int, limit: int = 500) -> Promoted:
-        """Move tasks whose time has come from the delayed set to their queues."""
+    def promote(self, partition: int, limit: int = 500, called: Sequence[str] = ()) -> Promoted:
+        """Move tasks whose time has come from the delayed set to their queues.
+
+        Args:
+            partition: Where.
+            limit: Most tasks to move that are due.
+            called: Up to 1,000 tasks that are moved before their time, if a limit held them back.
+        """
         names = self._partition(partition)
         keys = [names.delayed, names.new_queue()]
         args: list[Argument] = [
@@ -56,9 +62,25 @@ class Upkeep(Calls):
             min(limit, MAX_BATCH),
             self.keys.wake_channel,
             partition,
+            *called,
         ]
         moved, wait = self._run("promote", keys, args)
         return Promoted(moved, None if wait < 0 else wait / 1_000_000)
+
+    def hasten(self, task_ids: Sequence[str]) -> int:
+        """Move tasks that a limit held back to the front of their queues.
+
+        Returns:
+            How many that were; one that is stopped, gone or under way already stays as it is.
+        """
+        by_partition: dict[int, list[str]] = {}
+        for task_id in task_ids:
+            by_partition.setdefault(self.keys.partition_of(task_id), []).append(task_id)
+        return sum(
+            self.promote(partition, 0, batch).moved
+            for partition, ids in by_partition.items()
+            for batch in chunks(ids, MAX_BATCH)
+        )
 
     def reap(
         self,

@@ -138,7 +138,7 @@ class Finisher(Service):
         batch = [self._returns[index] for index in range(min(self._limit, len(self._returns)))]
         runs = [(run.task_id, run.token) for run in batch]
         try:
-            codes = self._store.requeue(self._partition, runs)
+            codes = self._store.requeue(self._partition, runs, [run.held_back for run in batch])
         except (RedisRefused, RedisRejected, WrongKeyType):
             self._isolate(self._returns, len(batch))
             raise

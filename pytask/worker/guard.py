@@ -44,6 +44,12 @@ class Pulse(Protocol):
     def hurry(self) -> None: ...
 
 
+class Permits(Protocol):
+    """What the guard needs of the permits this worker holds."""
+
+    def stop_stale(self, now: float) -> None: ...
+
+
 def short_patience(settings: Settings) -> float:
     """Return the seconds per step of a stop that has to be over before ``worker_timeout``."""
     return max(0.1, 0.4 * (settings.worker_timeout - settings.redis_grace))
@@ -58,12 +64,20 @@ class Guard(Service):
         runner: Stops them.
         gate: Closed while Redis is in trouble; claimers and local tasks wait at it.
         settings: Time-outs.
+        permits: What runs hold beside their leases; they may live on another node.
     """
 
     name = "guard"
 
     def __init__(
-        self, *, pulse: Pulse, table: RunTable, runner: Runner, gate: Event, settings: Settings
+        self,
+        *,
+        pulse: Pulse,
+        table: RunTable,
+        runner: Runner,
+        gate: Event,
+        settings: Settings,
+        permits: Permits | None = None,
     ) -> None:
         super().__init__()
         self._pulse = pulse
@@ -71,6 +85,7 @@ class Guard(Service):
         self._runner = runner
         self._gate = gate
         self._settings = settings
+        self._permits = permits
         self._patience = short_patience(settings)
         self._ticked_at = time.monotonic()
         self._judge_at = 0.0
@@ -93,6 +108,9 @@ class Guard(Service):
             self._judge_at = now + PAUSE_SECONDS
             self._pulse.hurry()
         self._ticked_at = self._pulse.hub_ticked_at = now
+        if self._permits is not None:
+            # Also after a pause: nobody else knows that a permit has run out meanwhile.
+            self._permits.stop_stale(now)
         if now >= self._judge_at:
             self._judge(now)
         self.pause(TICK)

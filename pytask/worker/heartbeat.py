@@ -31,8 +31,9 @@ from pytask.records import Beat
 from pytask.settings import Settings
 from pytask.states import Code
 from pytask.store import Store
+from pytask.worker.permits import PERMIT_LOST, HeldPermits
 from pytask.worker.runner import Runner
-from pytask.worker.runs import DONE, LOST, STOP, Run, RunTable
+from pytask.worker.runs import DONE, LOST, REQUEUE, STOP, Run, RunTable
 from pytask.worker.service import Service
 
 logger = logging.getLogger(__name__)
@@ -62,6 +63,7 @@ class Heartbeat:
         table: The runs.
         settings: Intervals.
         deliver: Given the beats that need attention; called in the hub.
+        permits: Renewed with every beat.
 
     Attributes:
         acked_at: When the last acknowledged registry beat was sent, monotonic.
@@ -83,6 +85,7 @@ class Heartbeat:
         table: RunTable,
         settings: Settings,
         deliver: Callable[[list[Beat]], None],
+        permits: HeldPermits,
     ) -> None:
         self._store = store
         self._open_link = open_link
@@ -91,6 +94,7 @@ class Heartbeat:
         self._table = table
         self._settings = settings
         self._deliver = deliver
+        self._permits = permits
         self._news: deque[list[Beat]] = deque()
         self._bell = monkey.get_original("_thread", "allocate_lock")()
         self._stopping = False
@@ -149,6 +153,7 @@ class Heartbeat:
         """Beat and refresh all leases now; safe to call from anywhere."""
         self._beat_due = 0.0
         self._leases_due = [0.0] * len(self._partitions)
+        self._permits.hurry()
         self._ring()
 
     def _ring(self) -> None:
@@ -185,13 +190,15 @@ class Heartbeat:
                 self._rest(self._settings.beat_interval)
                 continue
             self._beat_if_due(store)
+            self._tell(self._permits.renew_if_due(store))
             for partition in self._partitions:
                 if self._leases_due[partition] <= now and not self._stopping:
                     self._refresh(store, partition)
             self._rest(self._until_next(time.monotonic()))
 
     def _until_next(self, now: float) -> float:
-        return max(0.0, min(self._beat_due, *self._leases_due) - now)
+        due = max(0.0, min(self._beat_due, *self._leases_due) - now)
+        return min(due, self._permits.due_in(now))
 
     def _rest(self, seconds: float) -> None:
         began_at = time.monotonic()
@@ -201,6 +208,7 @@ class Heartbeat:
             # The hub was paused as well; it gets the time to show that it is not stuck.
             self._trust_hub_until = now + PAUSE_SECONDS
             self._leases_due = [0.0] * len(self._partitions)
+            self._permits.hurry()
 
     def _hub_is_stuck(self, now: float) -> bool:
         silent = now - self.hub_ticked_at
@@ -259,6 +267,11 @@ class Heartbeat:
             logger.error("%s failed: %s; it is tried again until this is put right", what, error)
         self.trouble = text
 
+    def _tell(self, beats: list[Beat]) -> None:
+        if beats:
+            self._news.append(beats)
+            self._wake_hub.send()
+
     def _refresh(self, store: Store, partition: int) -> None:
         if self._is_unheard(time.monotonic()):
             self._leases_due[partition] = time.monotonic() + self._settings.beat_interval
@@ -277,9 +290,7 @@ class Heartbeat:
                 self._note(f"refresh of the leases of partition {partition}", error)
                 self._leases_due[partition] = time.monotonic() + self._settings.beat_interval
                 return
-            if beats:
-                self._news.append(beats)
-                self._wake_hub.send()
+            self._tell(beats)
         self.leases_acked_at[partition] = sent_at
         self._leases_due[partition] = sent_at + self._refresh_interval
 
@@ -327,6 +338,14 @@ class BeatReader(Service):
                     beat.code.name,
                 )
             self._runner.request(run, LOST, self._lost_patience)
+        elif beat.control == PERMIT_LOST:
+            if run.limited is not None and run.limited.held and run.intent < REQUEUE:
+                logger.warning(
+                    "a permit of task %s (%s) is lost: the run stops, and goes back to its queue",
+                    run.task_id,
+                    run.task,
+                )
+                self._runner.request(run, REQUEUE, self._lost_patience)
         elif beat.control == "stop":
             self._runner.request(run, STOP)
         elif beat.control.startswith("reload:"):

@@ -21,12 +21,15 @@ from pytask.worker.control import Control
 from pytask.worker.finisher import Finisher
 from pytask.worker.guard import Guard, short_patience
 from pytask.worker.heartbeat import BeatReader, Heartbeat
+from pytask.worker.limiter import Limiter
 from pytask.worker.local import LocalTasks
+from pytask.worker.permits import HeldPermits
 from pytask.worker.plugins import PluginServices
 from pytask.worker.promoter import Promoter
 from pytask.worker.registry import TaskRegistry
+from pytask.worker.releaser import Releaser
 from pytask.worker.runner import Runner
-from pytask.worker.runs import TIME_OUT, RunTable, Slots
+from pytask.worker.runs import TIME_OUT, Run, RunTable, Slots
 from pytask.worker.scheduler import Scheduler
 from pytask.worker.service import Service
 from pytask.worker.stopper import Stopper
@@ -82,6 +85,7 @@ class Parts:
             environment=self.modes.place,
             finishers=self.finishers,
             on_local_lost=self.local_tasks.lost,
+            limited=registry.limited,
             on_started=listener.started if listener is not None else None,
         )
         self.executor = GreenletExecutor(
@@ -94,7 +98,8 @@ class Parts:
             self.modes,
         )
         self.stopper = Stopper(self.executor, self.runner.abandon)
-        self.runner.wire(self.executor, self.stopper)
+        self._make_limiting(registry, self.executor.start)
+        self.runner.wire(self.executor, self.stopper, self.limiter)
         self.local_tasks.wire(self.runner)
         scheduler = Scheduler(store, registry.schedules, registry.policy_of, settings)
         self.schedulers = [scheduler] if settings.schedule_periodic and registry.schedules else []
@@ -109,6 +114,8 @@ class Parts:
             *self.promoters,
             *self.finishers,
             *self.schedulers,
+            self.limiter,
+            self.releaser,
             *self.plugins.services,
             self.control,
             self.guard,
@@ -130,6 +137,23 @@ class Parts:
             for partition in self.store.partitions
         ]
 
+    def _make_limiting(self, registry: TaskRegistry, start: Callable[[Run], None]) -> None:
+        store, settings = self.store, self.settings
+        self.permits = HeldPermits(
+            settings, len(store.partitions), self.runner.request, short_patience(settings)
+        )
+        self.releaser = Releaser(store, self.permits, self.table)
+        self.limiter = Limiter(
+            store,
+            registry,
+            settings,
+            self.permits,
+            self.releaser,
+            start,
+            self.runner.conclude,
+            self.runner.hold_back,
+        )
+
     def _make_watching(self) -> None:
         settings = self.settings
         soon = min(settings.beat_interval, max(0.1, settings.redis_grace / 2))
@@ -143,6 +167,7 @@ class Parts:
             table=self.table,
             settings=settings,
             deliver=self.beat_reader.deliver,
+            permits=self.permits,
         )
         self.guard = Guard(
             pulse=self.heartbeat,
@@ -150,6 +175,7 @@ class Parts:
             runner=self.runner,
             gate=self.gate,
             settings=settings,
+            permits=self.permits,
         )
         self.control = Control(
             link=self.connector.link(),

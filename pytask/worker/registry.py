@@ -8,6 +8,7 @@ from typing import Any
 
 from pytask.concurrency.modes import GREENLET, PROCESS, mode_of
 from pytask.exceptions import ConfigurationError, UnknownTask
+from pytask.limits import may_be_limited
 from pytask.policy import NO_POLICY, Policy
 from pytask.schedules import Schedule, schedule_of_class
 from pytask.task import Task
@@ -41,6 +42,8 @@ class TaskRegistry:
     def __init__(self) -> None:
         self._types: dict[str, TaskType] = {}
         self._schedules: dict[str, Schedule] = {}
+        #: Names of the classes whose tasks may be under a limit; all others need not be looked at.
+        self.limited: set[str] = set()
 
     def add(self, task_class: type[Any], name: str | None = None) -> None:
         """Register a class; the same one twice is harmless.
@@ -76,6 +79,8 @@ class TaskRegistry:
             if schedule is not None:
                 self.add_schedule(schedule)
             self._types[name] = kind
+            if may_be_limited(kind.policy):
+                self.limited.add(name)
 
     def add_schedule(self, schedule: Schedule) -> None:
         """Add a schedule; the task it starts may come later.

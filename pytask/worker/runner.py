@@ -14,7 +14,7 @@ phase to ``DONE``; what comes later is ignored. What becomes of it follows from 
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Container, Sequence
 from typing import Protocol
 
 import gevent
@@ -56,6 +56,12 @@ class Stops(Protocol):
     def hasten(self, run: Run, patience: float) -> None: ...
 
 
+class Admits(Protocol):
+    """What the runner needs of the limiter."""
+
+    def admit(self, run: Run) -> bool: ...
+
+
 class Runner:
     """The life of every run of this worker.
 
@@ -67,6 +73,7 @@ class Runner:
         finishers: By partition.
         on_local_lost: Told which local task this worker lost, to start it again.
         on_started: Told what was claimed; None: nobody wants to know.
+        limited: Names of the tasks that may be under a limit.
     """
 
     def __init__(
@@ -79,6 +86,7 @@ class Runner:
         finishers: Sequence[Finisher],
         on_local_lost: Callable[[Run], None],
         on_started: Callable[[Sequence[Claimed]], None] | None = None,
+        limited: Container[str] = (),
     ) -> None:
         self._table = table
         self._store = store
@@ -87,13 +95,16 @@ class Runner:
         self._finishers = finishers
         self._on_local_lost = on_local_lost
         self._on_started = on_started
+        self._limited = limited
+        self._limiter: Admits
         self._executor: GreenletExecutor
         self._stopper: Stops
 
-    def wire(self, executor: GreenletExecutor, stopper: Stops) -> None:
+    def wire(self, executor: GreenletExecutor, stopper: Stops, limiter: Admits) -> None:
         """Name the parts that report back to this one, and so had to be made after it."""
         self._executor = executor
         self._stopper = stopper
+        self._limiter = limiter
 
     def start(self, claimed: Sequence[Claimed], partition: int, claimed_at: float) -> None:
         """Start tasks that were claimed; slots have been reserved for them.
@@ -108,11 +119,13 @@ class Runner:
         for task in claimed:
             run = Run(task, partition, claimed_at, self._environment)
             before = self._table.add(run)
-            if before is None:
-                self._executor.start(run)
-            else:
+            if before is not None:
                 # This worker had lost the task, is still stopping it, and got it again.
                 gevent.spawn(self._start_after, before, run)
+            elif run.policy or run.task in self._limited:
+                self._begin(run)
+            else:
+                self._executor.start(run)
 
     def requeue_unstarted(
         self, claimed: Sequence[Claimed], partition: int, claimed_at: float
@@ -198,10 +211,22 @@ class Runner:
             run.intent = STOP
         self._settle(run, State.STOPPED, _ABANDONED)
 
+    def hold_back(self, run: Run) -> None:
+        """Give back a run that a limit refused before it began."""
+        if run.phase != DONE:
+            run.phase = DONE
+            self._finishers[run.partition].add_return(run)
+
     def returned(self, run: Run) -> None:
         """Note that Redis has taken back a run that was requeued."""
         if run.is_local:
             self._on_local_lost(run)
+
+    def _begin(self, run: Run) -> None:
+        # What somebody decided for this task alone, in its policy, may be a limit.
+        if (run.policy or run.task in self._limited) and not self._limiter.admit(run):
+            return
+        self._executor.start(run)
 
     def _settle(self, run: Run, state: State, output: bytes, delay: float = 0.0) -> None:
         if run.phase == DONE:
@@ -225,7 +250,7 @@ class Runner:
         self.request(before, LOST, self._settings.stop_timeout / 5)
         while before.phase != DONE:
             gevent.sleep(0.02)
-        self._executor.start(run)
+        self._begin(run)
 
     def _reload(self, run: Run) -> None:
         claimed = Claimed(
@@ -260,7 +285,7 @@ class Runner:
         run.stopping = False
         run.step = 0
         run.phase = NEW
-        self._executor.start(run)
+        self._begin(run)
         logger.debug("task %s (%s) was reloaded", run.task_id, run.task)
         try:
             self._store.patient(0).publish(run.task_id, "reloaded", NULL)

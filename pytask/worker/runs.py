@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 
     from pytask.records import Claimed
     from pytask.task import TaskEnvironment
+    from pytask.worker.permits import Admission
 
 # Plain numbers: these are compared several times per task, and an IntEnum costs ten times more.
 
@@ -57,6 +58,7 @@ class Run:
         "instance",
         "intent",
         "is_local",
+        "limited",
         "partition",
         "phase",
         "policy",
@@ -96,10 +98,18 @@ class Run:
         self.step = 0
         #: The last reload request carried out or under way.
         self.reload_id = ""
+        #: What it holds and waits for, if its task is under a limit.
+        self.limited: Admission | None = None
 
     @property
     def is_over(self) -> bool:
         return self.phase == DONE or self.intent == LOST
+
+    @property
+    def held_back(self) -> float | None:
+        """Seconds its task is to wait, if a limit refused it; None if none did."""
+        limited = self.limited
+        return None if limited is None or limited.refused_by is None else limited.delay
 
     def context(self) -> Context:
         """Return a copy of the context variables as the run sees them now."""
@@ -155,6 +165,8 @@ class RunTable:
         #: Runs of tasks from queues that have to end before somebody is told.
         self._until_call = inf
         self._call: Callable[[], object] = int
+        #: Told of each run under a limit that is forgotten; it must not wait.
+        self.on_limited: Callable[[Run], None] | None = None
 
     def __len__(self) -> int:
         return len(self._runs)
@@ -175,16 +187,20 @@ class RunTable:
 
     def remove(self, runs: Iterable[Run]) -> None:
         """Forget runs and free their slots."""
-        freed = 0
+        freed = held_back = 0
         table = self._runs
         for run in runs:
             if table.get(run.task_id) is run:
                 del table[run.task_id]
             if not run.is_local:
                 freed += 1
+            if run.limited is not None and self.on_limited is not None:
+                # One that a limit held back has not begun, and so has not ended either.
+                held_back += run.held_back is not None
+                self.on_limited(run)
         self.occupied -= freed
         self.slots.release(freed)
-        self._until_call -= freed
+        self._until_call -= freed - held_back
         if self._until_call <= 0:
             self._until_call = inf
             self._call()

@@ -4,7 +4,7 @@ Start, and why in this order:
 
 1. partitions: a worker with another number of them would look in the wrong places,
 2. heartbeat, guard, stopper: nothing may run without a lease that is kept and watched,
-3. finishers and control: what runs must be able to end and to be stopped,
+3. finishers, limiter, releaser and control: what runs must be able to end and to be stopped,
 4. plug-ins, which are told of all that follows, and local tasks,
 5. scheduler, promoters, claimers, waiters: only now may anything be taken on.
 
@@ -12,7 +12,8 @@ End:
 
 1. scheduler, promoters, claimers, waiters: nothing new; what was popped but not claimed goes back,
 2. running tasks get ``drain_timeout`` seconds to end, then they are stopped and requeued,
-3. finishers, once they have told Redis everything, then plug-ins, once they were told of it,
+3. finishers, once they have told Redis everything; limiter and releaser; then plug-ins, once they
+   were told of it,
 4. control, guard, stopper,
 5. heartbeat: until here the leases of what is not yet reported must not run out,
 6. the registry entry is marked as gone, so that a Monitor looks after whatever slipped in.
@@ -176,8 +177,8 @@ class Supervisor:
         parts.stopper.start()
         parts.heartbeat.start()
         parts.guard.start()
-        for finisher in parts.finishers:
-            finisher.start()
+        for service in (*parts.finishers, parts.limiter, parts.releaser):
+            service.start()
         parts.control.start()
         if not self._wait_for_first_beat():
             return
@@ -190,8 +191,8 @@ class Supervisor:
             *parts.claimers,
             *parts.waiters,
         ]
-        for service in claiming:
-            service.start()
+        for one in claiming:
+            one.start()
 
     def _wait_for_first_beat(self) -> bool:
         """Wait until the registry knows us: who dies after a claim must be known to be missed."""
@@ -224,8 +225,11 @@ class Supervisor:
         # What would not end in a child process is killed before its task may start elsewhere.
         parts.modes.close()
         delivered = self._deliver()
-        for finisher in parts.finishers:
-            finisher.stop()
+        # What is not given back by then runs out by itself.
+        self._wait_until(lambda: parts.releaser.is_clear, self._last_patience())
+        ending: list[Service] = [*parts.finishers, parts.limiter, parts.releaser]
+        for service in ending:
+            service.stop()
         parts.plugins.close(self._last_patience())
         for watching in (parts.control, parts.guard, parts.stopper):
             watching.stop()

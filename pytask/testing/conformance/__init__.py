@@ -23,11 +23,15 @@ from typing import TYPE_CHECKING
 import pytest
 
 pytest.register_assert_rewrite(
-    *(f"{__name__}.{part}" for part in ("site", "starting", "owning", "ending", "hearing", "links"))
+    *(
+        f"{__name__}.{part}"
+        for part in ("site", "starting", "owning", "ending", "limiting", "hearing", "links")
+    )
 )
 
 from pytask.testing.conformance.ending import Ending  # noqa: E402
 from pytask.testing.conformance.hearing import Hearing  # noqa: E402
+from pytask.testing.conformance.limiting import Limiting  # noqa: E402
 from pytask.testing.conformance.links import Links  # noqa: E402
 from pytask.testing.conformance.owning import Owning  # noqa: E402
 from pytask.testing.conformance.site import Site, Sited  # noqa: E402
@@ -39,7 +43,7 @@ if TYPE_CHECKING:
 __all__ = ["Conformance", "Site", "Sited"]
 
 
-class Conformance(Starting, Owning, Ending, Hearing, Links):
+class Conformance(Starting, Owning, Ending, Limiting, Hearing, Links):
     """All tests; a subclass whose name begins with ``Test`` says by ``url`` what is tested.
 
     Where the address is known only at run time, override the fixture ``backend_url`` instead.
