@@ -14,7 +14,7 @@ local audit_tag = string.match(KEYS[1], '{[^}]*}') or ''
 local audit_stream, audit_codes = 'audit' .. audit_tag, 'audit-codes' .. audit_tag
 local audit_fields = {'state', 'run', 'done_run', 'attempts', 'reaps', 'worker', 'control', 'unqueue',
   'output', 'eid', 'local', 'cleanup', 'queue', 'expires', 'end_entry', 'last_update', 'task',
-  'end_claim', 'created', 'retries'}
+  'end_claim', 'created', 'retries', 'held'}
 local audit_touched, audit_order, audit_nets, audit_notes = {}, {}, {}, {}
 
 -- A busy machine may take milliseconds between the first line of a script and the last.
@@ -156,7 +156,7 @@ end
 local function audit_proofs()
   local proofs, first, step, at = {}, nil, nil, 1
   if audit_name == 'heartbeat' then first, step = 1, 2
-  elseif audit_name == 'requeue' then first, step = 2, 2
+  elseif audit_name == 'requeue' then first, step = 2, 3
   elseif audit_name == 'finish' then first, step = 2, 5
   elseif audit_name == 'acknowledge_ended' then first, step = 2, 2
   end
@@ -192,13 +192,20 @@ local function audit_keep(entry, before, now)
   entry.k = {attempts = before.attempts, reaps = before.reaps, unqueue = before.unqueue,
     expires = before.expires, done_run = before.done_run, cleanup = before.cleanup,
     ['local'] = before['local'], control = before.control, eid = before.eid,
-    queue = before.queue, worker = before.worker, retries = before.retries}
+    queue = before.queue, worker = before.worker, retries = before.retries, held = before.held}
   entry.now = string.format('%.3f', now)
   if audit_name == 'reap' then
     entry.age = now - (tonumber(before.last_update) or 0)
     entry.timeouts = {ARGV[3], ARGV[4], ARGV[5]}
     for i = 8, #ARGV do if ARGV[i] == before.worker then entry.dead = 1 end end
   elseif audit_name == 'forget_failed' then entry.keep_failed = ARGV[2]
+  elseif audit_name == 'requeue' then
+    for i = #ARGV - 2, 2, -3 do
+      -- Of the same run twice in one call the first counts.
+      if ARGV[i] == entry.i and ARGV[i + 1] == before.run then entry.held = ARGV[i + 2] ~= '' and 1 or nil end
+    end
+  elseif audit_name == 'promote' then
+    for i = 5, #ARGV do if ARGV[i] == entry.i then entry.called = 1 end end
   elseif audit_name == 'claim' then
     entry.w = ARGV[1]
     -- The slot may be moving away; then the script has not begun.

@@ -19,6 +19,7 @@ from pytask.records import Claimed, Ended, NewTask, Outcome, new_request_id
 from pytask.settings import Settings
 from pytask.states import State
 from pytask.store import Store
+from pytask.store.permits import Permit, PermitRequest, WaitingTask
 
 from . import audit
 from .checker import Evidence, Verdict, Violation, check
@@ -31,6 +32,8 @@ OUTCOMES = (
     + (State.ERROR, State.EXCEPTION, State.REVOKED)
     + (State.STOPPED, State.RETRY, State.RETRY)
 )
+#: Permits of each pool.
+POOL_SIZE = 2
 #: Time-outs of the reaper. Leases are made old by hand, to half or twice of these.
 TASK_TIMEOUT, WORKER_TIMEOUT = 1000.0, 100.0
 
@@ -62,6 +65,8 @@ class Drill:
             (self.claim, 14),
             (self.finish, 14),
             (self.requeue, 4),
+            (self.hasten, 2),
+            (self.permits, 6),
             (self.heartbeat, 5),
             (self.age, 5),
             (self.reap, 6),
@@ -201,7 +206,36 @@ class Drill:
     def requeue(self) -> None:
         runs = [(run.task_id, run.token) for _, run in self._pick_runs()]
         if runs:
-            self.store.requeue(0, runs)
+            waits = [self.rng.choice((None, None, 30.0)) for _ in runs]
+            self.store.requeue(0, runs, waits)
+
+    def hasten(self) -> None:
+        self.store.hasten([self._some() for _ in range(3)])
+
+    def permits(self) -> None:
+        """Take, keep and give back permits of two pools; let some run out, and tasks wait."""
+        pool = self.rng.choice(("limit:a", "limit:b"))
+        some = [Permit(pool, f"p{self.rng.randrange(8)}", self._id()) for _ in range(3)]
+        verb = self.rng.choice(("acquire", "acquire", "renew", "release", "enter", "expire"))
+        called: list[str] = []
+        if verb == "acquire":
+            requests = [PermitRequest(one, POOL_SIZE) for one in some]
+            called = self.store.acquire_permits(0, requests, 1000.0).called
+        elif verb == "renew":
+            self.store.renew_permits(0, some, 1000.0)
+        elif verb == "release":
+            called = self.store.release_permits(0, some).called
+        elif verb == "enter":
+            waiting = [WaitingTask(pool, self._some(), POOL_SIZE)]
+            called = self.store.release_permits(0, entering=waiting).called
+        else:
+            for holder in self.link.execute("ZRANGE", self.names.permits(pool), 0, -1):
+                if self.rng.random() < 0.3:
+                    self.link.execute("ZADD", self.names.permits(pool), "XX", 1, holder)
+        self.store.hasten(called)
+        count = self.link.execute("ZCARD", self.names.permits(pool))
+        if count > POOL_SIZE:
+            self._say("mended", rule=f"{count} permits of {POOL_SIZE} after {verb}", id=pool)
 
     def heartbeat(self) -> None:
         runs = [(run.task_id, run.token) for _, run in self._pick_runs()]

@@ -12,6 +12,7 @@ from typing import NamedTuple
 
 from .mutants_of_clients import CLIENT_MUTANTS
 from .mutants_of_owners import OWNER_MUTANTS
+from .mutants_of_permits import PERMIT_MUTANTS
 from .mutants_of_queues import QUEUE_MUTANTS
 from .mutants_of_upkeep import UPKEEP_MUTANTS
 
@@ -43,6 +44,7 @@ MUTANTS = [
         *OWNER_MUTANTS,
         *CLIENT_MUTANTS,
         *UPKEEP_MUTANTS,
+        *PERMIT_MUTANTS,
         *QUEUE_MUTANTS,
     )
 ]

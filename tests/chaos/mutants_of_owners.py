@@ -130,8 +130,23 @@ OWNER_MUTANTS: list[Row] = [
         "requeue",
         "types of keys",
         "requeue.lua",
-        "local wrong = wrong_type(KEYS[1], 'set', KEYS[2], 'zset', KEYS[3], 'list')\n",
+        "local wrong = wrong_type(KEYS[1], 'set', KEYS[2], 'zset', KEYS[3], 'list', KEYS[4], "
+        "'zset')\n",
         "local wrong\n",
+    ),
+    (
+        "requeue",
+        "held back counts as an attempt",
+        "requeue.lua",
+        "(tonumber(record[7]) or 1) - 1",
+        "(tonumber(record[7]) or 1)",
+    ),
+    (
+        "requeue",
+        "due time is not remembered",
+        "requeue.lua",
+        "redis.call('HSET', key, 'held', due, 'attempts'",
+        "redis.call('HSET', key, 'attempts'",
     ),
     (
         "requeue",

@@ -24,7 +24,9 @@ from tests.chaos.worker import connect_through, format_of
 
 #: Kind, share, and what makes its data.
 MIX = [
-    ("chaos/quick", 69),
+    ("chaos/quick", 66),
+    ("chaos/gated", 2),
+    ("chaos/keyed", 1),
     ("chaos/limited", 1),
     ("chaos/sleep", 14),
     ("chaos/loop", 3),

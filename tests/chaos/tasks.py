@@ -162,13 +162,58 @@ class Service(Chaos):
         self._stopping.set()
 
 
+class Gated(Chaos):
+    """Three at a time; shows for as long as it runs that it does."""
+
+    NAME = "chaos/gated"
+    MAX_CONCURRENCY = 3
+
+    def work(self) -> None:
+        self.hold("limit:chaos/gated", self.MAX_CONCURRENCY)
+
+    def hold(self, pool: str, limit: int) -> None:
+        until = time.monotonic() + self.seconds / 3
+        while time.monotonic() < until:
+            record("hold", id=self.id, token=self.token, pool=pool, limit=limit)
+            gevent.sleep(0.02)
+
+
+class Keyed(Gated):
+    """One at a time for each key."""
+
+    NAME = "chaos/keyed"
+    MAX_CONCURRENCY = 0
+
+    @staticmethod
+    def CAN_OVERLAP(seconds: float) -> int:
+        return int(seconds * 10_000) % 4
+
+    def work(self) -> None:
+        self.hold(f"overlap:chaos/keyed:{self.CAN_OVERLAP(self.seconds)}", 1)
+
+
 class Timed(Chaos):
     """Starts by itself, until the harness wants quiet."""
 
     NAME = "chaos/timed"
 
 
-ALL = [Quick, Tally, Sleep, OnLoop, InThread, Fails, Raises, Hog, Poison, Stubborn, Service, Timed]
+ALL = [
+    Quick,
+    Tally,
+    Sleep,
+    OnLoop,
+    InThread,
+    Fails,
+    Raises,
+    Hog,
+    Poison,
+    Stubborn,
+    Service,
+    Gated,
+    Keyed,
+    Timed,
+]
 
 
 def handle(task_id: str, task: Mapping[str, str]) -> None:

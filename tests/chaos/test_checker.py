@@ -8,6 +8,7 @@ from .checker import Evidence, check
 from .checker.ability import HOG_SECONDS, WITNESS_SECONDS, Ability
 from .checker.coverage import check_coverage
 from .checker.evidence import Rollback
+from .checker.limits import check_limits
 from .checker.liveness import check_last_reaps
 from .checker.timetable import check_schedules
 from .checker.transitions import final_tracks
@@ -335,3 +336,49 @@ def schedule_rules(audit, rollbacks=()):
     evidence = Evidence(audit=audit, rollbacks=list(rollbacks))
     found = check_schedules(evidence, final_tracks(evidence), Counter())
     return {violation.rule for violation in found}
+
+
+def at_work(token, since, until, limit=1):
+    """A run under a limit that tells every 20 ms that it is at work."""
+    times = [since + 0.02 * number for number in range(round((until - since) / 0.02) + 1)]
+    event = {"ev": "hold", "id": "t", "token": token, "pool": "limit:x", "limit": limit}
+    return [{**event, "wall": time} for time in times]
+
+
+@pytest.mark.parametrize(
+    ("events", "count"),
+    [
+        (at_work("1-a", 1, 2) + at_work("1-b", 2.01, 3), 0),
+        (at_work("1-a", 1, 2) + at_work("1-b", 1.5, 3), 1),
+        (at_work("1-a", 1, 2, limit=2) + at_work("1-b", 1.5, 3, limit=2), 0),
+        # One that stood still, and says once more that it is at work when it goes on.
+        (at_work("1-a", 1, 2) + at_work("1-a", 9, 9) + at_work("1-b", 7, 10), 0),
+        (at_work("1-a", 1, 2) + at_work("1-a", 9, 9.5) + at_work("1-b", 7, 10), 1),
+    ],
+)
+def test_a_limit_that_was_exceeded_is_found(events, count):
+    numbers = Counter()
+    found = list(check_limits(Evidence([], events), numbers))
+    assert [one.rule for one in found] == ["I17"] * count
+    assert numbers["limited_runs"] > 0
+
+
+def test_a_limit_that_was_exceeded_because_permits_were_rolled_back_is_excused():
+    events = at_work("1-a", 1, 2) + at_work("1-b", 1.5, 3)
+    numbers = Counter()
+    rolled_back = Evidence([], events, rollbacks=[Rollback("failover", 1.2, 1.4, 1.0)])
+    assert list(check_limits(rolled_back, numbers)) == []
+    assert numbers["excess_excused"] == 1
+
+
+def test_a_call_before_the_time_needs_a_limit_that_held_the_task_back():
+    held = {"attempts": "0", "held": "150.000"}
+    back = entry("requeue", "RUNNING", "WAIT", r="1-a", c="1-a", k={"attempts": "1"}, a=held,
+                 held=1, q={"d": 1, "s": -1, "l": -1})  # fmt: skip
+    call = entry("promote", "WAIT", "WAIT", q={"d": -1, "n": 1}, d_score="150", called=1,
+                 k={"attempts": "0", "held": "150.000"})  # fmt: skip
+    assert rules([enqueue(), claim(), back, call, claim("1-b")]) == set()
+    uncalled = {**call, "called": None}
+    assert "I7" in rules([enqueue(), claim(), back, uncalled, claim("1-b")])
+    counted = {**back, "a": {"held": "150.000"}}
+    assert "I8" in rules([enqueue(), claim(), counted])

@@ -109,6 +109,7 @@ def left(helpers: PyTaskHelpers) -> dict[str, Any]:
         "workers": len(workers) - 1,
         "local": sum(task in _LOCAL for task, _ in active) - 2,
         "leases": store.count()["running"] - 2,
+        "permits": [key.decode() for key in helpers.link.scan_iter("*:permits:*")],
         "orphans": [
             one
             for one in store.scan_records()
@@ -129,7 +130,10 @@ def _check_task(
     steps = Counter(one["s"] for one in entries)
     starts = [one for one in entries if one["t"] == "RUNNING" and one["f"] != "RUNNING"]
     reaps = [one for one in entries if one["s"] == "reap" and one["f"] == "RUNNING"]
-    returns = [one for one in entries if one["s"] == "requeue" and one["f"] == "RUNNING"]
+    given_back = [one for one in entries if one["s"] == "requeue" and one["f"] == "RUNNING"]
+    # A run that a limit held back has not begun, and its claim does not count.
+    returns = [one for one in given_back if not one.get("held")]
+    held_back = len(given_back) - len(returns)
     ends = [one for one in entries if one["t"] in _ENDED and one["f"] not in _ENDED]
     tokens = [one["R"] for one in starts]
     if len(tokens) != len(set(tokens)):
@@ -151,10 +155,10 @@ def _check_task(
     if len(ends) > 1:
         return
     attempts = int((ends[0].get("k") or {}).get("attempts") or 0)
-    if not attempts == len(starts) == 1 + len(reaps) + len(returns):
+    if not attempts == len(starts) - held_back == 1 + len(reaps) + len(returns):
         yield (
             f"{task_id}: {attempts} attempts, {len(starts)} starts, {len(reaps)} reaps, "
-            f"{len(returns)} returns"
+            f"{len(returns)} returns, {held_back} times held back"
         )
     if int((ends[0].get("k") or {}).get("reaps") or 0) != len(reaps):
         yield f"{task_id}: says {(ends[0].get('k') or {}).get('reaps')} reaps, had {len(reaps)}"
@@ -189,12 +193,14 @@ def _check_places(helpers: PyTaskHelpers) -> Iterable[str]:
     names = helpers.keys.partitions[0]
     known = {
         names.tasks, names.leases, names.claims, names.failed, names.new_queue("nobody"),
-        names.schedules,
+        names.schedules, names.fence,
         helpers.keys.workers, helpers.keys.partition_count, "audit", "audit-codes",
     }  # fmt: skip
     for raw in set(helpers.link.scan_iter("*")):
         key = raw.decode()
-        if key in known or key.startswith((names.record_prefix, helpers.keys.worker_prefix)):
+        # Who waited for a limit and was removed is forgotten in time.
+        ours = (names.record_prefix, helpers.keys.worker_prefix, names.waiting(""))
+        if key in known or key.startswith(ours):
             continue
         yield f"key {key} is left"
     memory = helpers.link.execute("HLEN", names.claims)

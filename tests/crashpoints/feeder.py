@@ -87,6 +87,9 @@ class Feeder:
         self._confirmed(helpers.submit("quick", task_id=late, delay=0.3).id)
         if number % 3 == 0:
             self._serve()
+            gated = [f"plain-gated-{next(self._names)}" for _ in range(3)]
+            helpers.start_tasks([{"task": "gated", "task_id": one} for one in gated])
+            self._confirmed(*gated)
         if number % 4 == 0:
             self._do_by_hand()
         if number % 25 == 20:

@@ -59,6 +59,19 @@ class Naps(Task):
         return self.token
 
 
+class Gated(Task):
+    """Takes a moment, four at a time; the first half of it under a lock that few want."""
+
+    NAME = "gated"
+    MAX_CONCURRENCY = 4
+
+    def start(self) -> str:
+        with self.lock(random.choice("abcdefgh"), timeout=1):
+            gevent.sleep(random.uniform(0.02, 0.2))
+        gevent.sleep(random.uniform(0.02, 0.3))
+        return self.token
+
+
 class Fails(Task):
     """Ends in ERROR."""
 
@@ -94,7 +107,7 @@ class Service(Task):
         self._stopping.set()
 
 
-TASKS = (Quick, Naps, Fails, Tells, Service, Monitor, Cleanup)
+TASKS = (Quick, Naps, Gated, Fails, Tells, Service, Monitor, Cleanup)
 
 
 def handle(task_id: str, record: Mapping[str, str]) -> None:
@@ -180,6 +193,8 @@ def _ask_once(helpers: PyTaskHelpers, recorder: Recorder, names: Any) -> None:
     helpers.stop_task(service)
     for look in (helpers.get_active_task_ids, helpers.get_new_task_ids, helpers.get_end_task_ids):
         look()
+    with helpers.lock(f"client-{next(names)}", timeout=1):
+        gevent.sleep(0.3)
     spare = f"spare-{next(names)}"
     helpers.submit("quick", task_id=spare, queue="nobody")
     helpers.remove_task(spare)

@@ -263,7 +263,7 @@ def absorb(model: Model, view: Model, earliest: float, latest: float) -> None:
             if not isinstance(value, Stamp) or name not in theirs:
                 continue
             found = theirs[name]
-            assert earliest <= found - value.later <= latest, (
+            assert earliest <= found - value.later <= latest + value.grid, (
                 f"{name} is {found}, expected {value.later} s after an instant between "
                 f"{earliest} and {latest} (I11)"
             )

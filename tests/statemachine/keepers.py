@@ -136,6 +136,15 @@ class Keepers(Base):
 
         self.repeatedly(fate, lambda store: store.promote(partition, limit).moved, in_model)
 
+    @precondition(lambda self: self.some_have(lambda m: m.delayed))
+    @rule(pick=picks, wanted=st.lists(picks, min_size=1, max_size=3, unique=True), fate=fates)
+    def call_what_waits_for_a_limit(self, pick: int, wanted: list[int], fate: Fate) -> None:
+        self.begin("promote")
+        at = self.partition_with(pick, lambda m: m.delayed)
+        model, ids = self.models[at], self.site.task_ids[at]
+        called = list(dict.fromkeys(ids[number % len(ids)] for number in wanted))
+        self.repeatedly(fate, lambda store: store.hasten(called), lambda: model.hasten(called))
+
     @precondition(lambda self: self.some_have(lambda m: m.end or any(m.end_claims.values())))
     @rule(pick=picks, worker=workers, limit=st.integers(1, 4), fate=fates)
     def take_ended(self, pick: int, worker: str, limit: int, fate: Fate) -> None:

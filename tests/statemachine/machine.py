@@ -12,12 +12,13 @@ from .by_hand import ByHand
 from .keepers import Keepers
 from .owners import Owners
 from .people import People
+from .permits import Permits
 from .site import QUEUES, WORKERS
 from .upkeep import Model
 from .words import FOREIGN
 
 
-class StoreMachine(People, Owners, Keepers, ByHand):
+class StoreMachine(People, Owners, Keepers, Permits, ByHand):
     """Random histories of the store with lost requests and replies."""
 
     def teardown(self) -> None:

@@ -329,10 +329,12 @@ class Partition:
             self.records[task_id].pop(name, None)
         self.leases.pop(task_id, None)
 
-    def requeue(self, runs: Sequence[tuple[str, str]]) -> list[Code]:
-        return [self._requeue(task_id, token) for task_id, token in runs]
+    def requeue(
+        self, runs: Sequence[tuple[str, str]], held_back: float | None = None
+    ) -> list[Code]:
+        return [self._requeue(task_id, token, held_back) for task_id, token in runs]
 
-    def _requeue(self, task_id: str, token: str) -> Code:
+    def _requeue(self, task_id: str, token: str, held_back: float | None) -> Code:
         code = self.check(task_id, token, "requeue")
         if code is not Code.OK:
             return code
@@ -350,5 +352,9 @@ class Partition:
         else:
             record.update(state="WAIT", last_update=NOW)
             self.tasks.discard(task_id)
-            self.queue(record.get("queue", "default")).append(task_id)
+            if held_back is None:
+                self.queue(record.get("queue", "default")).append(task_id)
+            else:
+                record["held"] = self.delayed[task_id] = Stamp(held_back, grid=5.0)
+                record["attempts"] = max(0, record.get("attempts", 1) - 1)
         return code

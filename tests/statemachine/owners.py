@@ -240,21 +240,22 @@ class Owners(Base):
             self.may_arrive_later(lambda: model.finish(outcomes))
 
     @precondition(lambda self: self.runs)
-    @rule(batch=batches, fate=fates)
-    def requeue(self, batch: list[int], fate: Fate) -> None:
+    @rule(batch=batches, held_back=st.sampled_from((None, None, 1000.0)), fate=fates)
+    def requeue(self, batch: list[int], held_back: float | None, fate: Fate) -> None:
+        """Give runs back: for another worker, or because a limit holds their tasks back."""
         self.begin("requeue")
         at, runs = self._batch(batch)
         partition, model = self.site.partitions[at], self.models[at]
         self._note_zombies(model, runs)
         codes = self.once(
             fate,
-            lambda store: store.requeue(partition, runs),
-            lambda: model.requeue(runs),
+            lambda store: store.requeue(partition, runs, [held_back] * len(runs)),
+            lambda: model.requeue(runs, held_back),
             # What was removed has left nothing to know the repeat by.
             lambda codes: [Code.MISSING if c is Code.REMOVED else again(c) for c in codes],
         )
         if codes is None:
-            self.may_arrive_later(lambda: model.requeue(runs))
+            self.may_arrive_later(lambda: model.requeue(runs, held_back))
 
     def _note_zombies(self, model: Model, runs: list[tuple[str, str]]) -> None:
         current = {(one, record.get("run")) for one, record in model.records.items()}

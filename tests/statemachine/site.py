@@ -66,6 +66,11 @@ class Site:
         self.partitions = tuple(self.store.partitions)[:2]
         self.task_ids = [self._pick_ids(number) for number in self.partitions]
         self._names = [self._list_names(number) for number in self.partitions]
+        first = self.partitions[0]
+        names = (f"limit:{number}" for number in range(1_000))
+        fit = [one for one in names if self.keys.partition_of(one) == first]
+        #: Names of two pools of permits in the first partition.
+        self.pools = fit[:2]
 
     def allow_reaps(self, number: int) -> None:
         """Make a dead letter of a task that lost so many workers."""
@@ -127,6 +132,10 @@ class Site:
         """Return every key a history may have made."""
         fleet = {self.keys.workers, self.keys.partition_count}
         fleet |= {self.keys.worker(worker) for worker in WORKERS}
+        names = self.names(self.partitions[0])
+        fleet |= {names.fence}
+        for pool in self.pools:
+            fleet |= {names.permits(pool), names.waiting(pool)}
         return fleet | {key for places in self._names for _, key in places}
 
     def clear(self) -> None:
@@ -174,7 +183,7 @@ def _record(pairs: dict[str, str]) -> dict[str, Any]:
     for name in ("attempts", "reaps", "retries"):
         if name in record:
             record[name] = int(record[name])
-    for name in ("last_update", "expires"):
+    for name in ("last_update", "expires", "held"):
         if name in record:
             record[name] = float(record[name])
     if "control" in record:

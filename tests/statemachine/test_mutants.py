@@ -193,6 +193,31 @@ MUTANTS: dict[str, tuple[str | None, str, str]] = {
         "if not due then return",
     ),
     "schedule_tick starts what is not due": ("schedule_tick", "if time < readable", "if false"),
+    "a limit is exceeded by one": (
+        "acquire_permits",
+        "redis.call('ZCARD', permits) < tonumber(limit)",
+        "redis.call('ZCARD', permits) <= tonumber(limit)",
+    ),
+    "who comes overtakes who waits": (
+        "acquire_permits",
+        "  call_waiting(KEYS[i], KEYS[i + 1], time, call_seconds, called)\n",
+        "",
+    ),
+    "a lost permit is renewed": (
+        "renew_permits",
+        "if redis.call('ZSCORE', permits, holder) then",
+        "if true then",
+    ),
+    "a held back run counts an attempt": (
+        "requeue",
+        "(tonumber(record[7]) or 1) - 1",
+        "(tonumber(record[7]) or 1)",
+    ),
+    "what waits for another reason is called": (
+        "promote",
+        "if held_until and (not record or tonumber(record[5]) ~= held_until) then",
+        "if false then",
+    ),
     "start_local takes over what there is": (
         "start_local",
         "if redis.call('EXISTS', KEYS[1]) == 1 then return -4 end",

@@ -19,7 +19,8 @@ STEPS = 50
 VERBS = (
     "enqueue", "claim", "pop", "give_back", "start_local", "heartbeat", "finish", "requeue", "stop",
     "reload", "restart", "remove", "reap", "promote", "take_ended", "pop_ended", "acknowledge",
-    "return_ended", "forget_failed", "sweep", "adopt", "registry",
+    "return_ended", "forget_failed", "sweep", "adopt", "registry", "acquire_permits",
+    "renew_permits", "release_permits",
 )  # fmt: skip
 
 

@@ -69,6 +69,23 @@ class Model(Partition):
             moved += 1
         return moved
 
+    def hasten(self, called: Sequence[str]) -> int:
+        """Move those that a limit holds back and that wait for nothing else, the first in front."""
+        held = []
+        for task_id in called:
+            record = self.records.get(task_id, {})
+            until = self.delayed.get(task_id)
+            if record is not FOREIGN and until is not None and record.get("held") == until:
+                held.append(task_id)
+        moved = 0
+        for task_id in reversed(held):
+            del self.delayed[task_id]
+            record = self.records[task_id]
+            if "task" in record and record.get("state", "") in WAITING:
+                self._offer(task_id, record.get("queue", "default"), -1)
+                moved += 1
+        return moved
+
     def tick(
         self, name: str, expected: float | None, following: float, task_id: str, now: float
     ) -> tuple[bool, float | None]:

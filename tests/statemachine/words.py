@@ -14,9 +14,10 @@ Record = dict[str, Any]
 
 
 class Stamp(NamedTuple):
-    """The instant of this step, and so many seconds later."""
+    """The instant of this step, and so many seconds later; rounded up to a multiple of ``grid``."""
 
     later: float = 0.0
+    grid: float = 0.0
 
 
 NOW = Stamp()

@@ -22,6 +22,8 @@ _KINDS = [
     ("leases", re.compile(r"tasks:lease"), dict),
     ("failed", re.compile(r"tasks:failed"), dict),
     ("schedules", re.compile(r"tasks:schedules"), dict),
+    ("permits", re.compile(r"tasks:(permits|waiting):.+"), dict),
+    ("fence", re.compile(r"tasks:fence"), str),
     ("fleet", re.compile(r"tasks:(workers|worker:.+|partitions)"), object),
     ("delayed", re.compile(r"new-task:delayed"), dict),
     ("claims", re.compile(r"new-task:claims"), dict),
@@ -63,7 +65,7 @@ class Inventory:
             elif kind == "claims":
                 for worker in value:
                     self.owners[worker].append(f"memo of its last claim in {key}")
-            elif kind not in ("audit", "schedules", "paused"):
+            elif kind not in ("audit", "schedules", "paused", "permits", "fence"):
                 for task_id in value:
                     self.places[kind][task_id] += 1
                 if kind in ("claim", "end_claim") and value:

@@ -244,6 +244,19 @@ def _requeue(
         yield "I7", f"{entry['s']} of a task with local={kept.get('local')} led to {entry['t']}"
     if entry["t"] == "STOPPED":
         track.stop_pending = False
+    yield from _held_back(entry, track, kept)
+
+
+def _held_back(entry: Entry, track: Track, kept: dict[str, str]) -> Iterator[tuple[str, str]]:
+    """A run that a limit held back has not begun, so its claim does not count."""
+    after = entry.get("a") or {}
+    before = int(float(kept.get("attempts") or 0))
+    attempts = int(float(after.get("attempts", before)))
+    held = entry["t"] == "WAIT" and entry.get("held") == 1
+    if attempts != before - held and entry["t"] != NONE:
+        yield "I8", f"attempts went from {before} to {attempts} by {entry['s']}"
+    if held:
+        track.claims -= 1
 
 
 def _reap(
@@ -300,6 +313,8 @@ def _promote(
     entry: Entry, track: Track, evidence: Evidence, kept: dict[str, str]
 ) -> Iterator[tuple[str, str]]:
     due = float(entry.get("d_score") or 0)
+    if entry.get("called") and float(kept.get("held") or 0) == due:
+        return
     if due > float(entry["now"]) + 0.01:
         yield "I7", f"promote moved it {due - float(entry['now']):.2f} s before it was due"
 

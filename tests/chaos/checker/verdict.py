@@ -17,6 +17,7 @@ from .clients import (
 )
 from .evidence import Entry, Evidence, Violation
 from .final import check_final
+from .limits import check_limits
 from .losses import Losses
 from .timetable import check_schedules
 from .transitions import check_transitions, final_tracks
@@ -52,6 +53,7 @@ def check(evidence: Evidence) -> Verdict:
             check_transitions(evidence, numbers),
             check_blame(evidence),
             check_schedules(evidence, tracks, numbers),
+            check_limits(evidence, numbers),
             check_enqueues(evidence, tracks, losses, numbers),
             check_removals(tracks, removed, flushed),
             check_runs(evidence, tracks, losses, numbers),
