@@ -38,6 +38,8 @@ LAYERS = {
     "task": 2,
     "future": 2,
     "submission": 2,
+    "limits": 2,
+    "locks": 2,
     "looking": 2,
     "plugins": 2,
     "queueing": 2,

@@ -9,6 +9,7 @@ from pytask.records import NewTask
 from pytask.settings import Settings
 from pytask.states import Code, State
 from pytask.store import Store
+from pytask.store.permits import Permit, PermitRequest
 from tests.support.namespace import Namespace
 
 from .lab import Lab
@@ -34,6 +35,9 @@ def test_a_full_server_refuses_new_tasks_and_lets_running_ones_end(small):
     ended, delayed, waiting = lab.ended(), lab.waiting(delay=60.0), lab.waiting()
     lab.age(stale.task_id, 100)
     lab.make_due()
+    held, wanted = (Permit("lock:a", token, "") for token in ("1", "2"))
+    place = lab.store.partition_of("lock:a")
+    lab.store.acquire_permits(place, [PermitRequest(held, 1)], 60)
     fill()
     before = lab.snapshot()
 
@@ -41,8 +45,12 @@ def test_a_full_server_refuses_new_tasks_and_lets_running_ones_end(small):
         lab.store.patient(0).enqueue([NewTask("new", "lab/task", b"{}")])
     with pytest.raises(RedisRefused):
         lab.claim(store=lab.store.patient(0))
+    with pytest.raises(RedisRefused):
+        lab.store.patient(0).acquire_permits(place, [PermitRequest(wanted, 1)], 60)
     assert lab.snapshot() == before
 
+    assert lab.store.renew_permits(place, [held], 60) == []
+    assert lab.store.release_permits(place, [held]).called == []
     beats = lab.store.heartbeat(lab.partition, [(run.task_id, run.token) for run in runs[:3]])
     assert beats == []
     assert lab.finish(done) is Code.OK

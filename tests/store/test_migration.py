@@ -13,6 +13,7 @@ from tests.support.cluster import slot_of
 from tests.support.namespace import Namespace
 
 from .lab import Lab
+from .permit_lab import PermitLab
 
 
 class Migration:
@@ -121,7 +122,13 @@ def test_a_record_that_is_still_to_come_is_not_taken_for_absent(migration):
 @pytest.mark.slow
 def test_a_script_that_empties_a_key_does_all_or_nothing_while_its_slot_moves(migration):
     """What is empty is absent, and what is absent may be where the slot goes to: out of reach."""
-    for prepare in (one_that_is_due, an_end_that_is_held, two_ends, two_to_restart):
+    for prepare in (
+        one_that_is_due,
+        an_end_that_is_held,
+        two_ends,
+        two_to_restart,
+        a_permit_to_hand_over,
+    ):
         move = migration()
         lab = move.lab
         act = prepare(lab, lab.store.patient(0))
@@ -168,6 +175,13 @@ def two_to_restart(lab, store):
     lab.call("ZADD", lab.names.failed, 1, "other")
     ids = [lab.stopped(), lab.ended()]
     return lambda: store.enqueue([NewTask(one, "lab/task", b"{}") for one in ids])
+
+
+def a_permit_to_hand_over(lab, store):
+    pool = PermitLab(lab)
+    pool.acquire("a")
+    pool.release(entering=["b"])
+    return lambda: pool.release("a", store=store)
 
 
 def seed_every_key(lab):

@@ -155,3 +155,47 @@ def test_the_workers_of_a_node_hear_of_a_task_that_is_due(lab, connector):
         assert hearer.get(PATIENCE).data == b"%d" % lab.partition
     finally:
         hearer.close()
+
+
+def held_back(lab, seconds=60.0, **options):
+    run = lab.running(**options)
+    pairs = [(run.task_id, run.token)]
+    assert lab.store.requeue(lab.partition, pairs, [seconds]) == [Code.OK]
+    return run.task_id
+
+
+def test_a_task_that_is_called_comes_before_its_time_and_first(lab):
+    first, second, mail = held_back(lab), held_back(lab), held_back(lab, queue="mail")
+    waiting = lab.waiting()
+    assert lab.store.hasten([first, mail, second]) == 3
+    assert lab.queue() == [first, second, waiting]
+    assert lab.queue("mail") == [mail]
+    assert lab.scores(lab.names.delayed) == {}
+
+
+def test_only_what_a_limit_held_back_can_be_called(lab):
+    later, running = lab.waiting(delay=60.0), lab.running().task_id
+    retried = held_back(lab)
+    lab.store.hasten([retried])
+    (run,) = lab.claim().claimed
+    lab.finish(run, State.RETRY, delay=60.0)
+    gone, stopped = held_back(lab), held_back(lab)
+    lab.store.remove(gone)
+    lab.store.stop(stopped)
+    assert lab.store.hasten([later, running, retried, gone, stopped, "unheard"]) == 0
+    assert lab.scores(lab.names.delayed).keys() == {later, retried}
+    assert lab.queue() == []
+
+
+def test_to_be_called_twice_is_to_be_called_once(lab):
+    task_id = held_back(lab)
+    store, _ = lab.repeating()
+    store.hasten([task_id])
+    assert lab.queue() == [task_id]
+
+
+def test_to_call_some_moves_nobody_else(lab):
+    called, due = held_back(lab), lab.waiting(delay=60.0)
+    lab.call("ZADD", lab.names.delayed, 1, due)
+    assert lab.store.hasten([called]) == 1
+    assert lab.scores(lab.names.delayed).keys() == {due}

@@ -1,5 +1,7 @@
 """requeue: RUNNING -> WAIT."""
 
+import time
+
 import pytest
 
 from pytask.states import Code, State
@@ -129,6 +131,70 @@ def test_foreign_values_under_our_keys_change_nothing(lab, queue):
         lab.names.leases: b"zset",
         lab.names.new_queue(): b"list",
         lab.names.new_queue(queue): b"list",
+        lab.names.delayed: b"zset",
     }
     lab.check_wrong_types(lambda: requeue(lab, run), keys)
     assert requeue(lab, run) == [Code.OK]
+
+
+def hold_back(lab, *runs, seconds=60.0, store=None):
+    pairs = [(run.task_id, run.token) for run in runs]
+    return (store or lab.store).requeue(lab.partition, pairs, [seconds] * len(runs))
+
+
+def test_a_run_that_a_limit_holds_back_counts_no_attempt_and_waits_in_the_delayed_set(lab):
+    run, other = lab.running(), lab.running()
+    assert hold_back(lab, run, other) == [Code.OK, Code.OK]
+    record = lab.record(run.task_id)
+    assert (record["state"], record["attempts"]) == ("WAIT", "0")
+    assert not {"run", "worker", "started", "reaps", "retries"} & record.keys()
+    assert lab.queue() == []
+    assert lab.active() == set()
+    assert lab.scores(lab.names.leases) == {}
+    due = lab.scores(lab.names.delayed)
+    # Those that are held back together come together, also if they are refused a while apart.
+    assert due[run.task_id] == due[other.task_id] == float(record["held"])
+    assert due[run.task_id] % 5 == 0
+    assert 59 < due[run.task_id] - time.time() < 66
+
+
+def test_holding_back_is_known_again(lab):
+    run = lab.running()
+    store, tap = lab.repeating()
+    assert hold_back(lab, run, store=store) == [Code.ALREADY]
+    assert tap.first == [1]
+    assert lab.record(run.task_id)["attempts"] == "0"
+
+
+def test_attempts_from_before_count_still(lab):
+    run = lab.running()
+    lab.finish(run, State.RETRY)
+    lab.make_due()
+    lab.store.promote(lab.partition)
+    (again,) = lab.claim().claimed
+    hold_back(lab, again)
+    assert lab.record(run.task_id)["attempts"] == "1"
+
+
+def test_a_task_that_was_only_held_back_can_expire(lab):
+    run = lab.running(expires=60.0)
+    hold_back(lab, run)
+    lab.put(run.task_id, expires="1")
+    lab.store.hasten([run.task_id])
+    assert [one.reason for one in lab.claim().rejected] == ["expired"]
+    assert lab.state(run.task_id) == "REVOKED"
+
+
+def test_a_run_that_is_held_back_and_was_told_to_stop_is_stopped(lab):
+    run = lab.running()
+    lab.store.stop(run.task_id)
+    hold_back(lab, run)
+    assert lab.state(run.task_id) == "STOPPED"
+    assert lab.scores(lab.names.delayed) == {}
+
+
+def test_whoever_watches_hears_that_a_task_is_held_back(lab, events_of):
+    run = lab.running()
+    events = events_of(run.task_id)
+    hold_back(lab, run)
+    assert events.get() == b'{"event":"held","data":null}'

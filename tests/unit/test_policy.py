@@ -58,6 +58,10 @@ def test_tasks_that_failed_together_do_not_come_back_together() -> None:
     [
         ({"retries": 3}, "unknown option retries"),
         ({"max_retries": "3"}, "max_retries='3'"),
+        ({"max_concurrency": -1}, "max_concurrency=-1: a number from 0"),
+        ({"max_concurrency": True}, "max_concurrency=True"),
+        ({"on_limit": "retry"}, "on_limit='retry': 'wait' or 'revoke'"),
+        ({"can_overlap": "account"}, "can_overlap='account': a bool, or a function"),
         ({"max_retries": True}, "max_retries=True"),
         ({"timeout": -1}, "timeout=-1"),
         ({"timeout": float("nan")}, "timeout=nan"),
