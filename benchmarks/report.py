@@ -24,12 +24,17 @@ def environment(server_kind: str, server_version: str) -> dict[str, Any]:
         "python": platform.python_version(),
         "server": f"{server_kind} {server_version}",
         "packages": {name: found for name in PACKAGES if (found := _version(name))},
-        "machine": {
-            "system": platform.platform(),
-            "processor": _processor(),
-            "cores": os.cpu_count(),
-            "load": os.getloadavg()[0],
-        },
+        "machine": {**machine(), "load": os.getloadavg()[0]},
+    }
+
+
+def machine() -> dict[str, Any]:
+    """Return what the machine is."""
+    return {
+        "system": platform.platform(),
+        "processor": _processor(),
+        "cores": os.cpu_count(),
+        "python": platform.python_version(),
     }
 
 
