@@ -13,6 +13,9 @@ RELIABILITY := tests/crashpoints tests/statemachine tests/faults tests/chaos
 MINUTES ?= 10
 CHAOS_SECONDS ?= 90
 SEED ?=
+# Where the numbers go that the pages are made from.
+PERFORMANCE := docs/performance/results.json
+SCALING := docs/scaling/results.json
 # More options for pytest, such as ARGS='-k cluster'.
 ARGS ?=
 
@@ -83,12 +86,22 @@ docs: $(DEV) ## Build the documentation; warnings are errors.
 	.venv/bin/python -m sphinx -W --keep-going -b html docs docs/_build/html
 
 .PHONY: bench
-bench: $(RUN) ## Measure throughput and latency on this machine.
+bench: $(RUN) ## Measure pytask and its peers side by side, half an hour; write docs/performance.
+	.venv/bin/python -m benchmarks.peers --json $(PERFORMANCE) $(ARGS)
+	.venv/bin/python -m benchmarks.peers.page $(PERFORMANCE)
+
+.PHONY: bench-scaling
+bench-scaling: $(RUN) ## Measure how cost grows, up to a million tasks; write docs/scaling.
+	.venv/bin/python -m benchmarks.scaling --json $(SCALING) $(ARGS)
+	.venv/bin/python -m benchmarks.scaling.page $(SCALING)
+
+.PHONY: bench-own
+bench-own: $(RUN) ## Measure throughput and latency of pytask alone: about three minutes.
 	.venv/bin/python -m benchmarks $(ARGS)
 
 .PHONY: clean
 clean: ## Remove environments, caches and what was built.
-	rm -rf .venv .venv-rpc build dist docs/_build htmlcov *.egg-info
+	rm -rf .venv .venv-rpc .venv-bench build dist docs/_build htmlcov *.egg-info
 	rm -rf .mypy_cache .pytest_cache .ruff_cache .hypothesis .coverage .coverage.*
 	find pytask tests -name __pycache__ -type d -prune -exec rm -rf {} +
 

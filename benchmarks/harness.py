@@ -108,17 +108,17 @@ class Worker:
     """A worker process under measurement.
 
     Args:
-        server: Its Redis.
+        url: Of its Redis.
         local: Names of tasks it runs as local ones.
         plugin: Which plug-in it has: none, idle, or listening.
         **options: Options of its app.
     """
 
     def __init__(
-        self, server: Server, *, local: Sequence[str] = (), plugin: str = "none", **options: Any
+        self, url: str, *, local: Sequence[str] = (), plugin: str = "none", **options: Any
     ) -> None:
         configuration = {
-            "redis": server.url,
+            "redis": url,
             "options": options,
             "local": list(local),
             "plugin": plugin,
@@ -151,6 +151,11 @@ class Worker:
         self._process.terminate()
         self._process.wait(timeout)
         return time.monotonic() - began_at
+
+    def kill(self) -> None:
+        """End it as a crash would."""
+        self._process.kill()
+        self._process.wait()
 
     def close(self) -> None:
         """End it, whatever it does."""
@@ -209,7 +214,7 @@ class Place:
 
     def worker(self, *, ready: bool = True, **options: Any) -> Worker:
         """Start a worker; it runs tasks when this returns, unless ``ready`` is false."""
-        worker = Worker(self.server, **options)
+        worker = Worker(self.server.url, **options)
         self._stack.callback(worker.close)
         if ready:
             worker.wait_ready(self.helpers)

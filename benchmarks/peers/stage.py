@@ -61,6 +61,10 @@ class Stage:
         """Return how many commands were carried out, those of scripts included."""
         return sum(int(stat["calls"]) for stat in self.client.info("commandstats").values())
 
+    def round_trips(self) -> int:
+        """Return how often the server has read what clients sent; a long request counts twice."""
+        return int(self.client.info("stats")["total_reads_processed"])
+
     @contextmanager
     def system(self, system: System, concurrency: int | None = None) -> Iterator[Running]:
         """Give a system an empty server; its processes end with the block."""

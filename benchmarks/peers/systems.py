@@ -92,7 +92,7 @@ SYSTEMS = (
         ["rq", "redis", "hiredis"],
         ["rq", "worker", "-q", "-w", "rq.SimpleWorker", "--disable-job-desc-logging"]
         + ["-u", "{url}", "bench"],
-        ["`SimpleWorker`, which does not fork for each job (the forking one is 4 times slower)"],
+        ["`SimpleWorker`, which does not fork for each job: the default worker does"],
         ["rq:results:*"],
         ["LLEN", "rq:queue:bench"],
         concurrency=1,

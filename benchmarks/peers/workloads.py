@@ -92,6 +92,7 @@ METRICS = {
     "memory.worker": Metric("memory of a worker with nothing to do", "MB"),
     "startup.seconds": Metric("start of the process to first task", "s"),
     "idle.commands": Metric("commands of an idle worker", "commands/s", True, None, 5.0),
+    "idle.round_trips": Metric("round-trips of an idle worker", "1/s", True, None, 5.0),
     "idle.cpu": Metric("CPU of an idle worker", "% of a core", True, None, 0.5),
     "idle.server_cpu": Metric("CPU of the server beside it", "% of a core"),
 }
@@ -109,7 +110,7 @@ def enqueue(stage: Stage, system: System, sizes: Sizes, _: Numbers) -> Numbers:
         count = done["count"]
         return {
             "enqueue.rate": count / done["seconds"],
-            "enqueue.commands": (stage.commands() - commands - 2) / count,
+            "enqueue.commands": (stage.commands() - commands - 1) / count,
             "enqueue.bytes": (_used_memory(stage) - used) / count,
         }
 
@@ -241,15 +242,20 @@ def idle(stage: Stage, system: System, sizes: Sizes, _: Numbers) -> Numbers:
     with stage.system(system) as running:
         running.ready_worker(system.idle_without).close()
         time.sleep(sizes.settle_seconds)
-        commands, cpu, server_cpu = stage.commands(), running.worker_cpu, stage.server_cpu
+        commands, trips = stage.commands(), stage.round_trips()
+        cpu, server_cpu = running.worker_cpu, stage.server_cpu
         began_at = time.monotonic()
         time.sleep(sizes.idle_seconds)
         seconds = time.monotonic() - began_at
-        return {
-            # Our own question is not theirs.
-            "idle.commands": (stage.commands() - commands - 1) / seconds,
+        used = {
             "idle.cpu": 100 * (running.worker_cpu - cpu) / seconds,
             "idle.server_cpu": 100 * (stage.server_cpu - server_cpu) / seconds,
+        }
+        return {
+            # Our own questions are not theirs.
+            "idle.round_trips": (stage.round_trips() - trips - 1) / seconds,
+            "idle.commands": (stage.commands() - commands - 3) / seconds,
+            **used,
         }
 
 

@@ -1,0 +1,210 @@
+"""What a task costs, by counts that no busy machine changes: commands, round-trips, bytes, blocks.
+
+Each bound is what it takes today and a little more. A change that needs more has to raise it here,
+in sight of whoever reads the change.
+"""
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import pytest
+
+from benchmarks.harness import Bench, Place
+from pytask.records import Claimed, NewTask, Outcome, new_task_id
+from pytask.states import State
+from pytask.store.calls import Counted
+from tests.support.waiting import wait_until
+
+MANY = 2_000
+#: Commands by which a reading of the counters raises them.
+OWN = 4
+
+
+class Costs:
+    """Counts what happens on a server of its own."""
+
+    def __init__(self, place: Place) -> None:
+        self.place = place
+        self.helpers = place.helpers
+        self.names = place.helpers.keys.partitions[0]
+        self.link = Counted(place.helpers.link)
+        self.store = place.helpers.store.using(self.link)
+        # The first of everything loads scripts and makes keys.
+        self.finish(self.claim(self.enqueue(10)))
+
+    def enqueue(self, count: int, delay: float = 0.0) -> int:
+        self.store.enqueue(
+            [NewTask(new_task_id(), "bench/noop", b"{}", delay=delay) for _ in range(count)]
+        )
+        return count
+
+    def claim(self, count: int) -> list[Claimed]:
+        claimed: list[Claimed] = []
+        while len(claimed) < count:
+            claimed += self.store.claim(
+                0, worker="w", queues=["default"], limit=200, request=new_task_id()
+            ).claimed
+        return claimed
+
+    def finish(self, claimed: list[Claimed]) -> None:
+        self.store.finish(
+            0, [Outcome(one.task_id, one.token, State.SUCCESS, b"1") for one in claimed]
+        )
+
+    def memory(self) -> int:
+        return int(self.place.server.info("memory")["used_memory"])
+
+    @contextmanager
+    def counted(self) -> Iterator[dict[str, float]]:
+        """Fill in, at the end, the commands and the scripts sent."""
+        found: dict[str, float] = {}
+        before, attempts = sum(self.place.calls().values()), self.link.attempts
+        yield found
+        # Asking takes a connection, and commands of its own.
+        found["commands"] = sum(self.place.calls().values()) - before - OWN
+        found["round_trips"] = self.link.attempts - attempts
+
+
+@pytest.fixture
+def costs() -> Iterator[Costs]:
+    with Bench("valkey", True, 1, print).place() as place:
+        yield Costs(place)
+
+
+def test_one_task_is_started_with_one_round_trip(costs: Costs) -> None:
+    with costs.counted() as found:
+        for _ in range(100):
+            costs.enqueue(1)
+    assert found["round_trips"] == 100
+    assert found["commands"] / 100 <= 14.2
+
+
+def test_many_tasks_share_round_trips_and_take_few_commands_each(costs: Costs) -> None:
+    claimed: list[Claimed] = []
+    steps: dict[str, tuple[Callable[[], Any], int, float]] = {
+        "enqueue": (lambda: costs.enqueue(MANY), 400, 3.1),
+        "claim": (lambda: claimed.extend(costs.claim(MANY)), 200, 3.15),
+        "heartbeat": (
+            lambda: costs.store.heartbeat(0, [(one.task_id, one.token) for one in claimed]),
+            500,
+            2.05,
+        ),
+        "finish": (lambda: costs.finish(claimed), 200, 4.1),
+    }
+    for step, (act, tasks_per_trip, commands_per_task) in steps.items():
+        with costs.counted() as found:
+            act()
+        assert found["round_trips"] <= MANY / tasks_per_trip, step
+        assert found["commands"] / MANY <= commands_per_task, (step, found)
+
+
+def test_a_task_takes_few_bytes_of_redis_in_every_stage(costs: Costs) -> None:
+    count = 5 * MANY
+    sizes, before = {}, costs.memory()
+    costs.enqueue(count)
+    sizes["waiting"] = costs.memory() - before
+    claimed = costs.claim(count)
+    sizes["running"] = costs.memory() - before
+    costs.finish(claimed)
+    sizes["ended"] = costs.memory() - before
+    bounds = {"waiting": 250, "running": 510, "ended": 430}
+    found = {stage: size / count for stage, size in sizes.items()}
+    assert all(found[stage] <= bound for stage, bound in bounds.items()), found
+
+
+def test_a_look_that_finds_nothing_takes_few_commands(costs: Costs) -> None:
+    costs.enqueue(MANY, delay=3600)
+    looks: dict[str, tuple[Callable[[], Any], int]] = {
+        "promote": (lambda: costs.store.promote(0), 9),
+        "claim": (
+            lambda: costs.store.claim(
+                0, worker="w", queues=["default"], limit=200, request=new_task_id()
+            ),
+            20,
+        ),
+        "registry": (lambda: costs.store.read_workers(5.0), 7),
+        "beat": (lambda: costs.store.beat_worker("w", {"running": "0"}), 8),
+    }
+    for name, (look, most) in looks.items():
+        look()
+        with costs.counted() as found:
+            look()
+        assert (found["round_trips"], found["commands"] <= most) == (1, True), (name, found)
+
+
+def test_a_worker_runs_a_task_with_few_commands(costs: Costs) -> None:
+    names = costs.names
+    costs.place.worker()
+    before = costs.place.client.llen(names.end_queue)
+    costs.helpers.start_tasks({"task": "bench/noop", "queue": "held"} for _ in range(MANY))
+    with costs.counted() as found:
+        costs.place.client.rename(names.new_queue("held"), names.new_queue())
+        # A timer here and there, and our own looks, which are far apart.
+        wait_until(
+            lambda: costs.place.client.llen(names.end_queue) - before >= MANY, 60, interval=0.2
+        )
+    assert found["commands"] / MANY <= 7.5
+
+
+def test_an_idle_worker_sends_few_commands_between_two_beats(costs: Costs) -> None:
+    costs.place.worker(local=["pytask/monitor", "pytask/cleanup"])
+
+    def beats() -> int:
+        # Besides beats only the lease of the Monitor and that of Cleanup write to a hash.
+        return costs.place.calls().get("hset", 0)
+
+    began = beats()
+    wait_until(lambda: beats() > began, 30, interval=0.05)
+    first, asked = beats(), [1]
+
+    def some_more() -> bool:
+        asked[0] += 1
+        return beats() >= first + 5
+
+    with costs.counted() as found:
+        wait_until(some_more, 60, interval=0.2)
+    assert (found["commands"] - asked[0]) / 5 <= 50
+
+
+SLEEPERS = """
+    from gevent import monkey
+    monkey.patch_all()
+    import sys, time
+    from pytask import PyTask, Task
+
+    class Sleep(Task):
+        NAME = "sleep"
+        def start(self):
+            time.sleep(3600)
+
+    class Blocks(Task):
+        NAME = "blocks"
+        def start(self):
+            return sys.getallocatedblocks()
+
+    app = PyTask(sys.argv[1], concurrency=3000)
+    app.add_tasks(Sleep, Blocks)
+    app.run()
+"""
+
+
+def test_a_sleeping_task_takes_few_allocations_in_its_worker(
+    costs: Costs, worker_process: Any
+) -> None:
+    worker_process(SLEEPERS, [costs.place.server.url])
+    helpers = costs.helpers
+
+    def blocks() -> int:
+        task_id = helpers.start_task("blocks", cleanup=False)
+        return int(helpers.future(task_id).result(timeout=60))
+
+    def sleep(count: int) -> None:
+        there = costs.place.client.zcard(costs.names.leases)
+        helpers.start_tasks(("sleep", {}) for _ in range(count))
+        wait_until(lambda: costs.place.client.zcard(costs.names.leases) >= there + count, 60)
+
+    sleep(500)  # what grows with the first ones only
+    before = blocks()
+    sleep(MANY)
+    assert (blocks() - before) / MANY <= 26
