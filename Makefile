@@ -87,7 +87,7 @@ docs: $(DEV) ## Build the documentation; warnings are errors.
 
 .PHONY: bench
 bench: $(RUN) ## Measure pytask and its peers side by side, half an hour; write docs/performance.
-	.venv/bin/python -m benchmarks.peers --json $(PERFORMANCE) $(ARGS)
+	.venv/bin/python -m benchmarks.peers --upgrade --json $(PERFORMANCE) $(ARGS)
 	.venv/bin/python -m benchmarks.peers.page $(PERFORMANCE)
 
 .PHONY: bench-scaling

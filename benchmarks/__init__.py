@@ -7,4 +7,7 @@ enforced: how fast a machine is says nothing about whether a change is right.
     harness.py   servers, worker processes, what the kernel knows of them
     worker.py    the worker that is measured
     report.py    the table and the JSON
+    peers/       beside other task queues: ``python -m benchmarks.peers``
+    scaling/     up to a million tasks: ``python -m benchmarks.scaling``
+    plot.py      pictures for both, and markdown.py their tables
 """

@@ -37,7 +37,9 @@ class Picture:
             f'fill="{colour}"/>'
         )
 
-    def line(self, points: Sequence[tuple[float, float]], colour: str, dashed: bool = False) -> None:
+    def line(
+        self, points: Sequence[tuple[float, float]], colour: str, dashed: bool = False
+    ) -> None:
         """Connect points."""
         path = " ".join(f"{x:.1f},{y:.1f}" for x, y in points)
         dash = ' stroke-dasharray="5 4"' if dashed else ""

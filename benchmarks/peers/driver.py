@@ -14,7 +14,7 @@ import time
 
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "apps"))
 
-import work  # noqa: E402
+import work
 
 #: Tasks per call of a bulk API.
 BULK = 5_000

@@ -22,9 +22,9 @@ from .workloads import METRICS, Metric
 _HEAD = """\
 # Performance
 
-pytask beside the queues one would pick instead: the same work, the same machine, one server, in one run in which the
-systems take turns. Each has its own virtual environment with its newest release, hiredis where it supports it, and
-keeps its results in Redis.
+pytask beside the queues one would pick instead: the same work, the same machine, one server, in one
+run in which the systems take turns. Each has its own virtual environment with its newest release,
+hiredis where it supports it, and keeps its results in Redis.
 """
 
 #: Sections of the page: title, metrics, which one orders the rows, what is to be known.
@@ -32,13 +32,15 @@ _SECTIONS = (
     (
         "Starting tasks",
         ["enqueue.rate", "bulk.rate", "enqueue.commands", "enqueue.bytes"],
-        "One client, one call after the other, while no worker runs; then the bulk interface, where there is one, "
+        "One client, one call after the other, while no worker runs; then the bulk interface, "
+        "where there is one, "
         "5,000 tasks a call. Commands count those inside of scripts.",
     ),
     (
         "Draining a queue",
         ["drain.rate", "drain.worker_cpu", "drain.server_cpu", "drain.commands"],
-        "No-op tasks wait; one worker process starts. The clock runs from the first twentieth of them to the last "
+        "No-op tasks wait; one worker process starts. The clock runs from the first twentieth of "
+        "them to the last "
         "result in Redis. CPU is that of all threads and processes, from the kernel.",
     ),
     (
@@ -49,23 +51,27 @@ _SECTIONS = (
     (
         "From enqueue to start",
         ["latency.p50", "latency.p99", "latency.p99.9"],
-        "One task at a time on an idle worker, from before the call that starts it to its first line.",
+        "One task at a time on an idle worker, from before the call that starts it to its first "
+        "line.",
     ),
     (
         "From enqueue to start, under load",
         ["load.p50", "load.p99", "load.rate", "equal.p50", "equal.p99"],
-        "The same while a second client starts no-op tasks: at half of what this system drains, which is a different "
+        "The same while a second client starts no-op tasks: at half of what this system drains, "
+        "which is a different "
         "rate for each, and at 300 tasks/s for all.",
     ),
     (
         "Memory",
         ["memory.task", "memory.many", "memory.worker"],
-        "Of the worker, shared pages counted once: with the tasks asleep, less that of a worker without.",
+        "Of the worker, shared pages counted once: with the tasks asleep, less that of a worker "
+        "without.",
     ),
     (
         "Start of a worker, and one with nothing to do",
         ["startup.seconds", "idle.round_trips", "idle.commands", "idle.cpu", "idle.server_cpu"],
-        "A task waits when the process is started. The idle worker is watched for ten seconds; that of pytask with its "
+        "A task waits when the process is started. The idle worker is watched for ten seconds; "
+        "that of pytask with its "
         "Monitor and Cleanup. Commands count those inside of scripts, round-trips do not.",
     ),
 )
@@ -90,19 +96,24 @@ class Standing(NamedTuple):
     ratio: float
 
 
-def standing(values: dict[str, list[float]], metric: Metric, extra: float = 0.0) -> Standing | None:
+def standing(
+    values: dict[str, list[float]], metric: Metric, extra: dict[str, list[float]]
+) -> Standing | None:
     """Hold ours against the best peer.
 
     Args:
         values: Numbers of each round, by system.
         metric: What they are.
-        extra: What a peer reaches in another way, if that is more.
+        extra: What peers reach in another way.
     """
     peers = {name: median(all_) for name, all_ in values.items() if name not in (OURS, BARE)}
+    for name, all_ in extra.items():
+        if name not in (OURS, BARE, *peers):
+            peers[f"{name}, one by one"] = median(all_)
     if OURS not in values or not peers or metric.lower is None:
         return None
     peer = (min if metric.lower else max)(peers, key=lambda name: peers[name])
-    ours, best = median(values[OURS]), max(peers[peer], extra)
+    ours, best = median(values[OURS]), peers[peer]
     over, under = (best, ours) if metric.lower else (ours, best)
     return Standing(ours, peer, best, over / under if under else float("inf"))
 
@@ -141,17 +152,20 @@ def picture(result: dict[str, Any]) -> str:
 def _about(result: dict[str, Any]) -> str:
     machine = result["machine"]
     return (
-        f"{machine['processor']}, {machine['cores']} cores, {machine['system']}, Python {machine['python']}, "
-        f"{result['server']} on loopback. {result['rounds']} rounds in {result['seconds'] / 60:.0f} minutes; load "
-        f"{machine['load_before']:.1f} before and {machine['load_after']:.1f} after. Numbers are medians, with "
+        f"{machine['processor']}, {machine['cores']} cores, {machine['system']}, Python "
+        f"{machine['python']}, "
+        f"{result['server']} on loopback. {result['rounds']} rounds in "
+        f"{result['seconds'] / 60:.0f} minutes; load "
+        f"{machine['load_before']:.1f} before and {machine['load_after']:.1f} after. Numbers are "
+        f"medians, with "
         "the smallest and the largest of the rounds in parentheses."
     )
 
 
 def _summary(result: dict[str, Any]) -> str:
     rows, lost, missed = [], [], []
-    for name, metric, found in _standings(result):
-        aim = f"{metric.target:g} ×" if metric.target else ""
+    for metric, found in _standings(result):
+        aim = f"{metric.target:g} times" if metric.target else ""
         reached = metric.target is None or found.ratio >= metric.target
         if metric.limit is not None:
             aim, reached = f"< {metric.limit:g}", found.ours < metric.limit
@@ -161,7 +175,7 @@ def _summary(result: dict[str, Any]) -> str:
                 f"{metric.title}, {metric.unit}",
                 number(found.ours),
                 f"{number(found.best)} ({found.peer})",
-                f"{found.ratio:.2g} ×" if found.ratio < 100 else "> 100 ×",
+                f"{found.ratio:.2g} times" if found.ratio < 100 else "> 100 times",
                 aim,
                 verdict,
             ]
@@ -174,9 +188,7 @@ def _summary(result: dict[str, Any]) -> str:
                 f"- {metric.title}: {number(found.ours)} {metric.unit}, and {found.peer} "
                 f"{number(found.best)}."
             )
-    text = "\n## In short\n\n" + table(
-        ["", "pytask", "best peer", "better by", "aim", ""], rows
-    )
+    text = "\n## In short\n\n" + table(["", "pytask", "best peer", "better by", "aim", ""], rows)
     text += _against_bare_loop(result)
     text += "\n### Where pytask loses\n\n" + ("\n".join(lost) or "Nowhere in this table.") + "\n"
     if missed:
@@ -184,15 +196,14 @@ def _summary(result: dict[str, Any]) -> str:
     return text
 
 
-def _standings(result: dict[str, Any]) -> Iterator[tuple[str, Metric, Standing]]:
+def _standings(result: dict[str, Any]) -> Iterator[tuple[Metric, Standing]]:
     values = result["values"]
     for name, metric in METRICS.items():
         # Who has no bulk interface starts many tasks one by one.
         singles = values.get("enqueue.rate", {}) if name == "bulk.rate" else {}
-        extra = max((median(v) for one, v in singles.items() if one != OURS), default=0.0)
-        found = standing(values.get(name, {}), metric, extra)
+        found = standing(values.get(name, {}), metric, singles)
         if found is not None:
-            yield name, metric, found
+            yield metric, found
 
 
 def _against_bare_loop(result: dict[str, Any]) -> str:
@@ -216,7 +227,10 @@ def _sections(result: dict[str, Any]) -> Iterator[str]:
         values = result["values"][shown[0]]
         order = sorted(
             result["systems"],
-            key=lambda one: (one not in values, median(values.get(one, [0])) * (1 if lead.lower else -1)),
+            key=lambda one: (
+                one not in values,
+                median(values.get(one, [0])) * (1 if lead.lower else -1),
+            ),
         )
         notes: dict[str, str] = {}
         rows = [
@@ -240,7 +254,7 @@ def _cell(result: dict[str, Any], name: str, system: str, notes: dict[str, str])
         return "—"
     if len(values) == 1:
         return number(values[0])
-    return f"{number(median(values))} ({number(min(values))}–{number(max(values))})"
+    return f"{number(median(values))} ({number(min(values))} to {number(max(values))})"
 
 
 def _systems(result: dict[str, Any]) -> str:
@@ -256,7 +270,8 @@ def _systems(result: dict[str, Any]) -> str:
 
 def _repeat(result: dict[str, Any]) -> str:
     return (
-        "## Repeat it\n\n```console\n$ make bench\n```\n\nIt makes the environments under `.venv-bench` with the "
+        "## Repeat it\n\n```console\n$ make bench\n```\n\nIt makes the environments under "
+        "`.venv-bench` with the "
         "newest releases, measures for about "
         f"{max(1, round(result['seconds'] / 60))} minutes and writes this page. "
         "`python -m benchmarks.peers --help` lists how to measure less. The numbers are in "

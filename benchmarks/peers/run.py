@@ -77,7 +77,7 @@ def measure(
         "systems": {
             system.name: {
                 "versions": versions.get(system.name, {}),
-                "command": " ".join(system.worker),
+                "command": system.worker,
                 "settings": list(system.settings),
                 "concurrency": system.concurrency,
                 "drain": min(sizes.drain, system.drain),

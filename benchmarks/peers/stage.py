@@ -12,6 +12,7 @@ import tempfile
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
+from functools import partial
 from pathlib import Path
 from typing import Any, Self
 
@@ -110,11 +111,8 @@ class Running:
 
     def worker(self, without: Sequence[str] = ()) -> float:
         """Start a worker process, without some words of its command line; return when."""
-        words = [
-            word.format(n=self._concurrency, url=self.stage.server.url)
-            for word in self.system.worker
-            if word not in without
-        ]
+        command = self.system.worker.format(n=self._concurrency, url=self.stage.server.url)
+        words = [word for word in command.split() if word not in without]
         began_at = time.monotonic()
         with self.log.open("ab") as log:
             started = process.spawn(
@@ -136,7 +134,7 @@ class Running:
         # Twice: the first run of anything imports and connects.
         for index in (STAMPS - 1, STAMPS - 2):
             driver.ask("fill", name="stamp", count=1, numbered=True, first=index)
-            self.wait(lambda index=index: self.began(index) > 0, 60, "a first task begins")
+            self.wait(partial(self.began, index), 60, "a first task begins")
         return driver
 
     def driver(self) -> DriverProcess:
@@ -315,4 +313,3 @@ def _proportional_set(pid: int) -> int:
             if line.startswith("Pss:"):
                 return int(line.split()[1]) * 1024
     return 0
-

@@ -36,7 +36,7 @@ class System:
     name: str
     packages: Sequence[str]
     versions: Sequence[str]
-    worker: Sequence[str]
+    worker: str
     settings: Sequence[str]
     results: Sequence[str]
     remaining: Sequence[str] | None
@@ -59,7 +59,7 @@ SYSTEMS = (
         OURS,
         ["-e", "."],
         ["pytask-gevent", "gevent", "redis", "hiredis"],
-        ["pytask", "worker", "-A", "pytask_app:app", "--no-cleanup", "--log-level", "warning"],
+        "pytask worker -A pytask_app:app --no-cleanup --log-level warning",
         [
             "one worker process with its Monitor, `concurrency=1000` (the default)",
             "no Cleanup, so that results stay, as those of the others do; where the idle worker is "
@@ -74,10 +74,11 @@ SYSTEMS = (
         "Celery",
         ["celery[gevent,redis]", "hiredis"],
         ["celery", "kombu", "gevent", "redis", "hiredis"],
-        ["celery", "-A", "celery_app", "worker", "-P", "gevent", "-c", "{n}", "-l", "WARNING"]
-        + ["--without-gossip", "--without-mingle", "--without-heartbeat"],
+        "celery -A celery_app worker -P gevent -c {n} -l WARNING"
+        " --without-gossip --without-mingle --without-heartbeat",
         [
             "gevent pool; no gossip, mingle and heartbeat, which one worker does not need",
+            "`result_backend_thread_safe`: else each task opens a connection for its result",
             "rate limits off (`worker_disable_rate_limits`), JSON, `redis_max_connections` raised",
             "`visibility_timeout` above the longest task",
         ],
@@ -90,8 +91,7 @@ SYSTEMS = (
         "RQ",
         ["rq", "hiredis"],
         ["rq", "redis", "hiredis"],
-        ["rq", "worker", "-q", "-w", "rq.SimpleWorker", "--disable-job-desc-logging"]
-        + ["-u", "{url}", "bench"],
+        "rq worker -q -w rq.SimpleWorker --disable-job-desc-logging -u {url} bench",
         ["`SimpleWorker`, which does not fork for each job: the default worker does"],
         ["rq:results:*"],
         ["LLEN", "rq:queue:bench"],
@@ -103,7 +103,7 @@ SYSTEMS = (
         "Dramatiq",
         ["dramatiq[redis,gevent]", "hiredis"],
         ["dramatiq", "gevent", "redis", "hiredis"],
-        ["dramatiq-gevent", "dramatiq_app", "-p", "1", "-t", "{n}"],
+        "dramatiq-gevent dramatiq_app -p 1 -t {n}",
         [
             "`dramatiq-gevent -p 1`; results middleware on the same client",
             "`max_connections` raised: redis-py 8 allows 100, fewer than there are threads",
@@ -111,40 +111,43 @@ SYSTEMS = (
         ],
         ["????????????????????????????????"],
         ["HLEN", "dramatiq:default.msgs"],
+        concurrency=50,
         absent={"bulk": "a group is sent one message at a time"},
     ),
     System(
         "Huey",
         ["huey", "redis", "gevent", "hiredis"],
         ["huey", "gevent", "redis", "hiredis"],
-        ["python", "-m", "huey_greenlets", "{n}"],
+        "python -m huey_greenlets {n}",
         [
-            "`huey_consumer -k greenlet` after `monkey.patch_all()`, blocking pops, no periodic tasks",
+            "`huey_consumer -k greenlet` after `monkey.patch_all()`, blocking pops, no periodic "
+            "tasks",
             "`max_connections` raised: redis-py 8 allows 100, fewer than there are greenlets",
         ],
         ["HLEN", "huey.results.bench"],
         None,
+        concurrency=20,
         absent=_NO_BULK,
     ),
     System(
         "arq",
         ["arq", "hiredis"],
         ["arq", "redis", "hiredis"],
-        ["arq", "arq_app.WorkerSettings"],
+        "arq arq_app.WorkerSettings",
         [
             "`max_jobs` as the work asks; `poll_delay` 0.5 s, the default",
             "`job_timeout` above the longest task; `log_results` off",
         ],
         ["arq:result:*"],
         ["ZCARD", "arq:queue"],
+        concurrency=1_000,
         absent=_NO_BULK,
     ),
     System(
         "taskiq",
         ["taskiq", "taskiq-redis", "uvloop", "hiredis"],
         ["taskiq", "taskiq-redis", "redis", "uvloop", "hiredis"],
-        ["taskiq", "worker", "taskiq_app:broker", "--workers", "1", "--log-level", "WARNING"]
-        + ["--max-async-tasks", "{n}"],
+        "taskiq worker taskiq_app:broker --workers 1 --log-level WARNING --max-async-tasks {n}",
         [
             "`RedisStreamBroker`, the one with acknowledgements; `RedisAsyncResultBackend`; uvloop",
             "`idle_timeout` above the longest task",
@@ -157,7 +160,7 @@ SYSTEMS = (
         "SAQ",
         ["saq[redis,hiredis]", "typing_extensions", "uvloop"],
         ["saq", "redis", "hiredis"],
-        ["saq", "saq_app.settings", "--quiet"],
+        "saq saq_app.settings --quiet",
         ["`concurrency` as the work asks; job time-out above the longest task"],
         ["saq:job:bench:*"],
         ["ZCARD", "saq:bench:incomplete"],
@@ -167,7 +170,7 @@ SYSTEMS = (
         "streaq",
         ["streaq", "uvloop", "hiredis"],
         ["streaq", "coredis", "uvloop", "hiredis"],
-        ["streaq", "run", "streaq_app:worker"],
+        "streaq run streaq_app:worker",
         ["`concurrency` as the work asks; tasks do not log (`silent`); results for an hour"],
         ["ZCARD", "streaq:bench:index:results"],
         None,
@@ -180,7 +183,7 @@ BARE_LOOP = System(
     BARE,
     (),
     (),
-    ["python", "-m", "bare_loop"],
+    "python -m bare_loop",
     ["claim 200, finish 200, with one connection and nothing in between"],
     ["LLEN", "end-task"],
     None,

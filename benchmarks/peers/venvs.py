@@ -13,6 +13,11 @@ from .systems import System
 ROOT = Path(__file__).parents[2]
 HOME = ROOT / ".venv-bench"
 
+_ASK = """\
+import importlib.metadata, json, sys
+print(json.dumps({name: importlib.metadata.version(name) for name in sys.argv[1:]}))
+"""
+
 
 def environment_of(system: System) -> Path:
     """Return where the environment of a system is."""
@@ -34,14 +39,14 @@ def prepare(system: System, say: Callable[[str], None], *, upgrade: bool) -> dic
         say(f"installing {system.name}")
         if not python.exists():
             subprocess.run([sys.executable, "-m", "venv", home], check=True)
-        pip = [python, "-m", "pip", "install", "--quiet", "--disable-pip-version-check"]
+        pip = [str(python), "-m", "pip", "install", "--quiet", "--disable-pip-version-check"]
         subprocess.run([*pip, "--upgrade", *system.packages], check=True, cwd=ROOT)
         stamp.touch()
     return _versions(python, system)
 
 
 def _versions(python: Path, system: System) -> dict[str, str]:
-    ask = "import json,sys,importlib.metadata as m;print(json.dumps({n:m.version(n) for n in sys.argv[1:]}))"
-    done = subprocess.run([python, "-c", ask, *system.versions], check=True, stdout=subprocess.PIPE)
+    command = [str(python), "-c", _ASK, *system.versions]
+    done = subprocess.run(command, check=True, stdout=subprocess.PIPE)
     versions: dict[str, str] = json.loads(done.stdout)
     return versions

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from benchmarks.harness import percentile
 
-from .stage import Failed, Running, Stage
+from .stage import Failed, Stage
 from .systems import OURS, System
 
 
@@ -42,7 +42,7 @@ class Sizes:
 
 
 FULL = Sizes()
-QUICK = Sizes(0.1, 300, 100, 50, 10, 2.0, 100, 200, 1.0, 0.5)
+QUICK = Sizes(0.1, 2_000, 100, 50, 10, 2.0, 100, 200, 1.0, 0.5)
 
 #: Seconds a nap takes where the time is measured, and where it only has to last.
 NAP, LONG = 0.1, 3600.0
@@ -145,10 +145,11 @@ def drain(stage: Stage, system: System, sizes: Sizes, _: Numbers) -> Numbers:
         after = (running.worker_cpu, stage.server_cpu)
         commands = stage.commands() - commands - 1 - running.asked
         running.wait(lambda: running.results() >= count, 10, f"{count} results are in Redis")
-        tasks = count - first[0]
+        # At tiny sizes all may be over at the first look.
+        tasks = max(1, count - first[0])
         cpu, server_cpu = (b - a for a, b in zip(before, after, strict=True))
         return {
-            "drain.rate": tasks / (ended_at - began_at),
+            "drain.rate": tasks / max(1e-6, ended_at - began_at),
             "drain.worker_cpu": 1e6 * cpu / tasks,
             "drain.server_cpu": 1e6 * server_cpu / tasks,
             "drain.commands": commands / count,
@@ -196,7 +197,9 @@ def load(stage: Stage, system: System, sizes: Sizes, known: Numbers) -> Numbers:
     return found
 
 
-def _probe_under_load(name: str, ask: Callable[..., dict[str, list[float]]], sizes: Sizes) -> Numbers:
+def _probe_under_load(
+    name: str, ask: Callable[..., dict[str, list[float]]], sizes: Sizes
+) -> Numbers:
     seconds = sizes.probe_seconds / 2
     settle = seconds / 8
     waits = _waits(

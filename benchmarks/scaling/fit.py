@@ -64,12 +64,8 @@ def _fit(sizes: Sequence[float], values: Sequence[float], kind: str) -> Curve:
     mean_x = sum(w * x for w, x in zip(weights, xs, strict=True)) / total
     mean_y = sum(w * y for w, y in zip(weights, values, strict=True)) / total
     spread = sum(w * (x - mean_x) ** 2 for w, x in zip(weights, xs, strict=True))
-    both = sum(
-        w * (x - mean_x) * (y - mean_y) for w, x, y in zip(weights, xs, values, strict=True)
-    )
+    both = sum(w * (x - mean_x) * (y - mean_y) for w, x, y in zip(weights, xs, values, strict=True))
     b = both / spread if spread > 1e-18 else 0.0
     a = mean_y - b * mean_x
-    squares = [
-        ((a + b * x - y) / max(abs(y), 1e-12)) ** 2 for x, y in zip(xs, values, strict=True)
-    ]
+    squares = [((a + b * x - y) / max(abs(y), 1e-12)) ** 2 for x, y in zip(xs, values, strict=True)]
     return Curve(kind, a, b, math.sqrt(sum(squares) / len(squares)))

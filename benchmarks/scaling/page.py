@@ -32,8 +32,9 @@ from .model import (
 _HEAD = """\
 # Scaling
 
-What one task costs while more and more others are there, what more processes and partitions bring, and from that how
-many masters and workers a load needs. Costs of the server are its own CPU time for one task, as the kernel counts it.
+What one task costs while more and more others are there, what more processes and partitions bring,
+and from that how many masters and workers a load needs. Costs of the server are its own CPU time
+for one task, as the kernel counts it.
 """
 
 _GROWTH = {
@@ -49,7 +50,8 @@ _GROWTH = {
     ),
     "active": (
         "Running tasks",
-        "Leases as workers leave them; all of them are refreshed in batches of 500. A look is what the Monitor does "
+        "Leases as workers leave them; all of them are refreshed in batches of 500. A look is "
+        "what the Monitor does "
         "when nothing is stale; then it takes 1,000 stale ones back.",
         [
             ("bytes", "bytes each"),
@@ -84,11 +86,16 @@ _FLEET = {
     "processes": (
         "Worker processes",
         "One queue on one server; the server and the workers share the cores of this machine.",
-        [("rate", "tasks/s"), ("worker.us", "worker CPU, µs/task"), ("server.us", "server CPU, µs/task")],
+        [
+            ("rate", "tasks/s"),
+            ("worker.us", "worker CPU, µs/task"),
+            ("server.us", "server CPU, µs/task"),
+        ],
     ),
     "partitions": (
         "Partitions on a cluster of three masters",
-        "One worker process. Server CPU is that of all masters. A worker without work has a blocking pop and a few "
+        "One worker process. Server CPU is that of all masters. A worker without work has a "
+        "blocking pop and a few "
         "timers for each partition.",
         [
             ("rate", "tasks/s"),
@@ -111,7 +118,8 @@ def page(result: dict[str, Any]) -> str:
     if all(name in result["parts"] for name in (*_GROWTH, "processes")):
         parts += [_capacity(costs_of(result["parts"])), _checks(result)]
     parts.append(
-        "## Repeat it\n\n```console\n$ make bench-scaling\n```\n\nThe numbers are in [results.json](results.json).\n"
+        "## Repeat it\n\n```console\n$ make bench-scaling\n```\n\nThe numbers are in "
+        "[results.json](results.json).\n"
     )
     return "\n".join(parts)
 
@@ -140,15 +148,16 @@ def picture(parts: dict[str, list[Point]]) -> str:
             )
     for part in ("processes", "partitions"):
         if part in parts:
-            points = [(point[part], point["rate"]) for point in parts[part]]
-            panels.append(Lines(f"tasks/s, by {part}", {"tasks/s": points}))
+            rates = [(point[part], point["rate"]) for point in parts[part]]
+            panels.append(Lines(f"tasks/s, by {part}", {"tasks/s": rates}))
     return draw_lines(panels)
 
 
 def _about(result: dict[str, Any]) -> str:
     machine = result["machine"]
     return (
-        f"{machine['processor']}, {machine['cores']} cores, Python {result['python']}, {result['server']} on "
+        f"{machine['processor']}, {machine['cores']} cores, Python {result['python']}, "
+        f"{result['server']} on "
         f"loopback; load {machine['load']:.1f} before and {machine['load_after']:.1f} after."
     )
 
@@ -168,7 +177,8 @@ def _growth(parts: dict[str, list[Point]]) -> Iterator[str]:
             if one in fitted
         )
         head = ["tasks", *(label for _, label in columns)]
-        yield f"## {title}\n\n{text}\n\n{table(head, rows)}\nFitted, n being the number of tasks:\n\n{curves}"
+        fits = f"Fitted, n being the number of tasks:\n\n{curves}"
+        yield f"## {title}\n\n{text}\n\n{table(head, rows)}\n{fits}"
 
 
 def _fleet(parts: dict[str, list[Point]]) -> Iterator[str]:
@@ -204,30 +214,38 @@ def _capacity(costs: Costs) -> str:
             ]
         )
     return (
-        "## How many masters and workers\n\nOn paper, from the costs above with a million tasks on each master:\n\n"
+        "## How many masters and workers\n\nOn paper, from the costs above with a million tasks "
+        "on each master:\n\n"
         f"{table(['', 'cost'], given)}\n"
-        f"A lease is refreshed every {REFRESH:g} s. A core is used to {SHARE:.0%}, so that there is room for peaks and "
-        f"fail-overs. A master has {MASTER_BYTES / 1e9:g} GB for data, a worker process {WORKER_BYTES / 1e9:g} GB for "
-        "tasks; what your tasks hold themselves, their data and their outputs come on top. In parentheses, what "
+        f"A lease is refreshed every {REFRESH:g} s. A core is used to {SHARE:.0%}, so that there "
+        f"is room for peaks and "
+        f"fail-overs. A master has {MASTER_BYTES / 1e9:g} GB for data, a worker process "
+        f"{WORKER_BYTES / 1e9:g} GB for "
+        "tasks; what your tasks hold themselves, their data and their outputs come on top. In "
+        "parentheses, what "
         f"decides.\n\n{table(['load', 'masters', 'worker processes'], rows)}\n"
         "```\n"
-        "masters = max( short/s × (enqueue + run) / 0.6 s  +  active × refresh / (3.75 s × 0.6),\n"
-        "               (active × bytes + waiting × bytes) / 16 GB )\n"
-        "workers = max( short/s × worker / 0.6 s  +  active × lease / 0.6,\n"
-        "               active × bytes / 4 GB )\n"
+        "masters = max( short/s * (enqueue + run) / 0.6 s  +  active * refresh / (3.75 s * 0.6),\n"
+        "               (active * bytes + waiting * bytes) / 16 GB )\n"
+        "workers = max( short/s * worker / 0.6 s  +  active * lease / 0.6,\n"
+        "               active * bytes / 4 GB )\n"
         "```\n"
     )
 
 
 def _checks(result: dict[str, Any]) -> str:
     rows = [
-        [check.what, f"{number(check.predicted)} {check.unit}", f"{number(check.measured)} {check.unit}"]
-        + [f"{check.deviation:+.0f} %"]
+        [
+            check.what,
+            f"{number(check.predicted)} {check.unit}",
+            f"{number(check.measured)} {check.unit}",
+            f"{check.deviation:+.0f} %",
+        ]
         for check in checks_of(result["parts"], result["machine"]["cores"])
     ]
     return (
-        "## Does the model hold?\n\nThe largest size predicted from the smaller ones, and several processes from one:\n\n"
-        + table(["", "predicted", "measured", "off by"], rows)
+        "## Does the model hold?\n\nThe largest size predicted from the smaller ones, and "
+        "several processes from one:\n\n" + table(["", "predicted", "measured", "off by"], rows)
     )
 
 

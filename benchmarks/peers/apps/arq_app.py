@@ -25,7 +25,7 @@ async def nap(ctx, index, seconds):
 
 
 class WorkerSettings:
-    functions = [noop, stamp, nap]
+    functions = (noop, stamp, nap)
     redis_settings = SETTINGS
     max_jobs = work.concurrency()
     job_timeout = 7200

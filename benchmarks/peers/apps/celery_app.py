@@ -13,6 +13,8 @@ app.conf.update(
     worker_disable_rate_limits=True,
     worker_prefetch_multiplier=4,
     redis_max_connections=20_000,
+    # Else every task, being a greenlet of its own, makes a backend and a connection of its own.
+    result_backend_thread_safe=True,
     broker_connection_retry_on_startup=True,
     # Else a task that sleeps for an hour would be delivered again.
     broker_transport_options={"visibility_timeout": 7200},
