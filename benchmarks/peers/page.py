@@ -152,8 +152,7 @@ def picture(result: dict[str, Any]) -> str:
 def _about(result: dict[str, Any]) -> str:
     machine = result["machine"]
     return (
-        f"{machine['processor']}, {machine['cores']} cores, {machine['system']}, Python "
-        f"{machine['python']}, "
+        f"{machine['processor']}, {machine['cores']} cores, Python {machine['python']}, "
         f"{result['server']} on loopback. {result['rounds']} rounds in "
         f"{result['seconds'] / 60:.0f} minutes; load "
         f"{machine['load_before']:.1f} before and {machine['load_after']:.1f} after. Numbers are "

@@ -6,6 +6,7 @@ import json
 import mmap
 import os
 import select
+import shutil
 import struct
 import subprocess
 import tempfile
@@ -52,6 +53,7 @@ class Stage:
 
     def __exit__(self, *_: object) -> None:
         self.server.close()
+        shutil.rmtree(self.directory, ignore_errors=True)
 
     @property
     def server_cpu(self) -> float:
@@ -94,6 +96,7 @@ class Running:
         with self._stamps_file.open("r+b") as file:
             self._stamps = mmap.mmap(file.fileno(), 0)
         self.log = stage.directory / f"{system.module}.log"
+        self.log.write_bytes(b"")
         self._bin = environment_of(system) / "bin"
         self._concurrency = concurrency
         self._environment = {
@@ -184,7 +187,7 @@ class Running:
 
     def tail(self) -> str:
         """Return the end of the log."""
-        return self.log.read_text(errors="replace")[-3000:] if self.log.exists() else ""
+        return self.log.read_text(errors="replace")[-3000:]
 
     # What is in Redis
 

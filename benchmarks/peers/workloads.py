@@ -38,7 +38,7 @@ class Sizes:
     sleepers: int = 10_000
     many_sleepers: int = 100_000
     idle_seconds: float = 10.0
-    settle_seconds: float = 3.0
+    settle_seconds: float = 2.0
 
 
 FULL = Sizes()

@@ -18,6 +18,7 @@ from .growth import Point
 PROCESSES = (1, 2, 4)
 PARTITIONS = (1, 2, 4, 8, 16)
 SLEEPERS = (1_000, 10_000, 100_000)
+_WARM_UP = 1_000
 
 
 def measure_processes(bench: Bench) -> list[Point]:
@@ -137,6 +138,11 @@ def _medians(rounds: list[Point]) -> Point:
 
 def _rss_of_a_worker(server: Server, helpers: PyTaskHelpers) -> int:
     with _workers(server.url, helpers, 1, {}) as (worker,):
+        # The first tasks bring what stays: code, connections, room for the next ones.
+        end_queue = helpers.keys.partitions[0].end_queue
+        before = helpers.redis.llen(end_queue)
+        helpers.start_tasks({"task": "bench/noop"} for _ in range(_WARM_UP))
+        wait_until(lambda: helpers.redis.llen(end_queue) - before >= _WARM_UP, 60)
         return worker.rss
 
 
