@@ -74,18 +74,19 @@ def measure(
         "seconds": time.monotonic() - began_at,
         "rounds": rounds,
         "sizes": vars(sizes),
-        "systems": {
-            system.name: {
-                "versions": versions.get(system.name, {}),
-                "command": system.worker,
-                "settings": list(system.settings),
-                "concurrency": system.concurrency,
-                "drain": min(sizes.drain, system.drain),
-            }
-            for system in systems
-        },
+        "systems": {one.name: _about(one, versions.get(one.name, {}), sizes) for one in systems},
         "values": results.values,
         "absent": results.absent,
+    }
+
+
+def _about(system: System, versions: dict[str, str], sizes: Sizes) -> dict[str, Any]:
+    return {
+        "versions": versions,
+        "command": system.worker,
+        "settings": list(system.settings),
+        "concurrency": system.concurrency,
+        "drain": min(sizes.drain, system.drain),
     }
 
 
