@@ -87,11 +87,13 @@ docs: $(DEV) ## Build the documentation; warnings are errors.
 
 .PHONY: bench
 bench: $(RUN) ## Measure pytask and its peers side by side, half an hour; write docs/performance.
+	@mkdir -p $(dir $(PERFORMANCE))
 	.venv/bin/python -m benchmarks.peers --upgrade --json $(PERFORMANCE) $(ARGS)
 	.venv/bin/python -m benchmarks.peers.page $(PERFORMANCE)
 
 .PHONY: bench-scaling
 bench-scaling: $(RUN) ## Measure how cost grows, up to a million tasks; write docs/scaling.
+	@mkdir -p $(dir $(SCALING))
 	.venv/bin/python -m benchmarks.scaling --json $(SCALING) $(ARGS)
 	.venv/bin/python -m benchmarks.scaling.page $(SCALING)
 
