@@ -247,6 +247,25 @@ class Task:
         store = run.environment.store
         return store.publish(run.task_id, event, encode_value(data, store.settings.serializer))
 
+    def progress(self, done: float, total: float | None = None) -> Any:
+        """Tell whoever follows this task how far it is: an event ``progress``.
+
+        Its data are ``{"done": …, "total": …}``, without ``total`` if that is not known.
+
+        Args:
+            done: How much has been done.
+            total: Of how much.
+
+        Returns:
+            As :meth:`emit`.
+
+        Raises:
+            LeaseLost: This run is over.
+            RedisUnavailable: Redis did not answer for ``redis_patience`` seconds.
+            TaskStateError: The task does not run in a worker.
+        """
+        return self.emit("progress", {"done": done} | ({} if total is None else {"total": total}))
+
     def lock(self, name: str, timeout: float = 10.0, wait: float | None = None) -> Lock:
         """Return a lock that one holder at a time has, in the whole fleet: ``with self.lock(…):``.
 

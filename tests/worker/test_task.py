@@ -42,7 +42,8 @@ class Emits(Task):
     NAME = "emits"
 
     def start(self) -> None:
-        self.emit("progress", {"done": 1})
+        self.progress(1)
+        self.progress(2, total=3)
         self.emit("plain")
 
 
@@ -76,6 +77,7 @@ def test_emit_publishes_event_and_data(serve: Serve, raw: Any, namespace: Any) -
         heard.append(json.loads(message["data"]))
     channel.close()
     assert {"event": "progress", "data": {"done": 1}} in heard
+    assert {"event": "progress", "data": {"done": 2, "total": 3}} in heard
     assert heard[-1] == {"event": "plain", "data": None}
 
 
