@@ -12,6 +12,7 @@ import time
 from typing import Any
 
 from pytask import Cleanup, Monitor, PyTask, Task
+from tests.support.clients import read_address
 from tests.support.tell import tell
 
 
@@ -65,9 +66,7 @@ class Locked(Task):
 
 
 def main() -> None:
-    address: Any = json.loads(sys.argv[1])
-    if isinstance(address, list):
-        address = [tuple(node) for node in address]
+    address = read_address(sys.argv[1])
     app = PyTask(address, **json.loads(sys.argv[2]))
     app.add_tasks(Gated, PerAccount, Locked, Monitor, Cleanup)
     for name in sys.argv[3:]:

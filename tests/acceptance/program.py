@@ -11,12 +11,11 @@ import os
 import signal
 import sys
 import time
-from typing import Any
 
 import gevent
 
 from pytask import Cleanup, Monitor, PyTask, Task
-from tests.support.clients import cluster_client
+from tests.support.clients import read_address
 from tests.support.tell import tell
 
 
@@ -115,12 +114,7 @@ class Forks(Task):
 
 
 def main() -> None:
-    address: Any = json.loads(sys.argv[1])
-    if isinstance(address, list):
-        address = [tuple(node) for node in address]
-    elif isinstance(address, dict) and "redis-py-cluster" in address:
-        # The client object itself cannot be passed to a process.
-        address = cluster_client([tuple(node) for node in address["redis-py-cluster"]])
+    address = read_address(sys.argv[1])
     options = json.loads(sys.argv[2])
     app = PyTask(address, **options)
     app.add_tasks(Sleeper, Ticker, SlowToStop, Poison, Computes, Forks, Monitor, Cleanup)

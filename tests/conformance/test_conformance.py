@@ -14,7 +14,7 @@ from tests.support import plain
 from tests.support.topologies import Topology
 
 
-@pytest.mark.topologies("redis", "cluster")
+@pytest.mark.topologies("redis", "cluster", by_url=True)
 class TestRedis(Conformance):
     """``redis://`` and ``redis+cluster://``."""
 

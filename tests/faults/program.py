@@ -34,7 +34,7 @@ from pytask.worker.finisher import Finisher
 from pytask.worker.runner import Runner
 from tests.acceptance import program as acceptance
 from tests.faults import tasks
-from tests.support.clients import cluster_client
+from tests.support.clients import read_address
 from tests.support.tell import tell
 
 #: The first line of pytask that is executed after each of these instants.
@@ -86,12 +86,7 @@ def task_classes() -> list[type[Task]]:
 
 
 def main() -> None:
-    address: Any = json.loads(sys.argv[1])
-    if isinstance(address, list):
-        address = [tuple(node) for node in address]
-    elif isinstance(address, dict) and "redis-py-cluster" in address:
-        # The client object itself cannot be passed to a process.
-        address = cluster_client([tuple(node) for node in address["redis-py-cluster"]])
+    address = read_address(sys.argv[1])
     app = PyTask(address, **json.loads(sys.argv[2]))
     app.add_tasks(*task_classes())
     for word in sys.argv[3:]:

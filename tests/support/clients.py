@@ -1,5 +1,6 @@
 """Plain Redis clients for assertions, on every redis-py the project supports."""
 
+import json
 from typing import Any
 
 import redis
@@ -42,3 +43,14 @@ def cluster_client(addresses: list[tuple[str, int]], **options: Any) -> Any:
     from redis.cluster import ClusterNode, RedisCluster
 
     return RedisCluster(startup_nodes=[ClusterNode(*one) for one in addresses], **settings)
+
+
+def read_address(text: str) -> Any:
+    """Return the address a worker program was given as JSON; see :mod:`tests.support.launch`."""
+    address: Any = json.loads(text)
+    if isinstance(address, list):
+        return [tuple(node) for node in address]
+    if isinstance(address, dict) and "redis-py-cluster" in address:
+        # The client object itself cannot be passed to a process.
+        return cluster_client([tuple(node) for node in address["redis-py-cluster"]])
+    return address

@@ -60,7 +60,9 @@ def parametrize(metafunc: pytest.Metafunc) -> None:
         return
     marker = metafunc.definition.get_closest_marker("topologies")
     names = [name for name in TOPOLOGIES if marker is None or name in marker.args]
-    if HAS_REDIS_PY_CLUSTER and marker and "cluster" in marker.args and "rediscluster" not in names:
+    on_cluster = HAS_REDIS_PY_CLUSTER and marker and "cluster" in marker.args
+    # What addresses a cluster by URL cannot be done with that client.
+    if on_cluster and not marker.kwargs.get("by_url"):
         names.append("rediscluster")
     params = [pytest.param(name, marks=getattr(pytest.mark, name)) for name in names]
     metafunc.parametrize("topology", params, indirect=True, scope="session")
