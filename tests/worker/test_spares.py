@@ -2,6 +2,7 @@
 
 from contextvars import ContextVar
 from typing import Any
+from weakref import getweakrefcount
 
 import gevent
 from gevent.local import local
@@ -10,6 +11,7 @@ from pytask import Task
 from tests.worker.conftest import Serve
 
 greenlets: list[int] = []
+watched: list[int] = []
 kept: list[Any] = []
 variable: ContextVar[str] = ContextVar("variable", default="nothing")
 mine = local()
@@ -26,6 +28,7 @@ class Notes(Task):
     def start(self) -> str:
         me = gevent.getcurrent()
         greenlets.append(id(me))
+        watched.append(getweakrefcount(me))
         found = variable.get()
         variable.set(f"set by {self.id}")
         if self.keep == "local":
@@ -43,6 +46,7 @@ class Notes(Task):
 def run_two(serve: Serve, first: str, second: str = "") -> list[int]:
     """Run one task after the other; return which greenlets they had."""
     greenlets.clear()
+    watched.clear()
     worker = serve(Notes)
     for keep in (first, second):
         assert worker.run_task("notes", keep=keep) == ("SUCCESS", "nothing")
@@ -51,7 +55,8 @@ def run_two(serve: Serve, first: str, second: str = "") -> list[int]:
 
 def test_tasks_one_after_the_other_share_a_greenlet_and_no_context(serve: Serve) -> None:
     first, second = run_two(serve, "")
-    assert first == second
+    # While coverage is measured it knows every greenlet that has run.
+    assert (first == second) is not any(watched)
 
 
 def test_what_gevent_keeps_for_a_greenlet_is_not_there_for_the_next_task(serve: Serve) -> None:
