@@ -21,6 +21,7 @@ _EXPORTS = {
     "LockLost": "pytask.exceptions",
     "Monitor": "pytask.tasks",
     "Plugin": "pytask.plugins",
+    "Notice": "pytask.listening",
     "PyTask": "pytask.pytask",
     "PyTaskException": "pytask.exceptions",
     "PyTaskHelpers": "pytask.helpers",
@@ -29,10 +30,14 @@ _EXPORTS = {
     "State": "pytask.states",
     "StopTask": "pytask.exceptions",
     "Task": "pytask.task",
+    "TaskCrashed": "pytask.exceptions",
+    "TaskError": "pytask.exceptions",
     "TaskFailed": "pytask.exceptions",
     "TaskFuture": "pytask.future",
     "TaskNotFound": "pytask.exceptions",
     "TaskSnapshot": "pytask.plugins",
+    "TaskRevoked": "pytask.exceptions",
+    "TaskStopped": "pytask.exceptions",
     "WaitTimeout": "pytask.exceptions",
     "current_task": "pytask.task",
     "decode_value": "pytask.serializers",
@@ -48,6 +53,7 @@ __all__ = [
     "LeaseLost",
     "LockLost",
     "Monitor",
+    "Notice",
     "Plugin",
     "PyTask",
     "PyTaskException",
@@ -57,10 +63,14 @@ __all__ = [
     "State",
     "StopTask",
     "Task",
+    "TaskCrashed",
+    "TaskError",
     "TaskFailed",
     "TaskFuture",
     "TaskNotFound",
+    "TaskRevoked",
     "TaskSnapshot",
+    "TaskStopped",
     "WaitTimeout",
     "__version__",
     "current_task",
@@ -77,12 +87,17 @@ if TYPE_CHECKING:
         PyTaskException,
         RedisUnavailable,
         StopTask,
+        TaskCrashed,
+        TaskError,
         TaskFailed,
         TaskNotFound,
+        TaskRevoked,
+        TaskStopped,
         WaitTimeout,
     )
     from pytask.future import TaskFuture
     from pytask.helpers import PyTaskHelpers
+    from pytask.listening import Notice
     from pytask.loops import run_loop
     from pytask.plugins import Plugin, TaskSnapshot
     from pytask.policy import Backoff

@@ -12,12 +12,14 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
+from contextlib import AbstractContextManager, nullcontext, suppress
 from dataclasses import dataclass
 from typing import Any, Protocol
 
 from pytask.connection.retry import Patience
 from pytask.exceptions import RedisError, RedisRejected, RedisUnavailable
+from pytask.records import to_text
 
 logger = logging.getLogger(__name__)
 
@@ -52,9 +54,9 @@ class _Link(Protocol):
 class Subscription:
     """Channels and patterns that stay subscribed while Redis comes and goes.
 
-    It belongs to one greenlet or thread: all methods are called there. It connects at the first
-    :meth:`get` and does its own upkeep inside of it, so :meth:`get` is called at least every
-    ``ping_interval``.
+    It belongs to one greenlet or thread: all methods but :meth:`wake` are called there. It connects
+    at the first :meth:`get` and does its own upkeep inside of it, so :meth:`get` is called at least
+    every ``ping_interval``.
 
     Attributes:
         generation: Rises by one each time everything asked for is (again) subscribed. Messages
@@ -68,6 +70,8 @@ class Subscription:
         channels: Iterable[str] = (),
         patterns: Iterable[str] = (),
         ping_interval: float = 1.0,
+        on_confirmed: Callable[[str], object] | None = None,
+        lock: AbstractContextManager[Any] | None = None,
     ) -> None:
         """Remember what to subscribe; nothing is connected yet.
 
@@ -76,12 +80,16 @@ class Subscription:
             channels: Channels by name.
             patterns: Channels by pattern.
             ping_interval: Seconds between pings; a dead connection is noticed within two.
+            on_confirmed: Told each channel or pattern that is (again) subscribed; it must not wait.
+            lock: Held while something is sent; needed if others :meth:`wake` the owner.
         """
         self.generation = 0
         self._link = link
         self._channels = dict.fromkeys(channels)
         self._patterns = dict.fromkeys(patterns)
         self._ping_interval = ping_interval
+        self._on_confirmed = on_confirmed
+        self._lock = lock or nullcontext()
         self._patience = Patience(None)
         self._feed: _Feed | None = None
         self._is_closed = False
@@ -142,12 +150,30 @@ class Subscription:
         """
         return self._step(time.monotonic() + timeout)
 
+    def listen(self, timeout: float) -> Message | None:
+        """Like :meth:`get`, but return also when something was confirmed, or on :meth:`wake`."""
+        return self._step(time.monotonic() + timeout, is_eager=True)
+
+    def wake(self) -> None:
+        """Have :meth:`listen` return soon; the one method that others may call."""
+        feed = self._feed
+        if feed is not None:
+            # Who cannot be woken is busy with connecting, and returns by itself.
+            with suppress(RedisError):
+                self._send(feed, "PING", "wake")
+
+    def _send(self, feed: _Feed, *args: Any) -> None:
+        with self._lock:
+            feed.send(*args)
+
     def close(self) -> None:
         """Close the connection; :meth:`get` returns None from now on."""
         self._is_closed = True
         self._drop_feed()
 
-    def _step(self, deadline: float, until_ready: bool = False) -> Message | None:
+    def _step(
+        self, deadline: float, until_ready: bool = False, is_eager: bool = False
+    ) -> Message | None:
         while not self._is_closed:
             try:
                 feed = self._connected(deadline)
@@ -164,7 +190,7 @@ class Subscription:
             message = self._take(reply) if reply is not None else None
             if message is not None:
                 return message
-            if until_ready and self.ready:
+            if (until_ready and self.ready) or (is_eager and reply is not None):
                 return None
             if reply is None and time.monotonic() >= deadline:
                 return None
@@ -186,9 +212,9 @@ class Subscription:
         self._pinged_at = self._asked_at = time.monotonic()
         self._has_ping_out = False
         if self._channels:
-            feed.send("SUBSCRIBE", *self._channels)
+            self._send(feed, "SUBSCRIBE", *self._channels)
         if self._patterns:
-            feed.send("PSUBSCRIBE", *self._patterns)
+            self._send(feed, "PSUBSCRIBE", *self._patterns)
         return feed
 
     def _time_to_read(self, deadline: float) -> float:
@@ -208,7 +234,7 @@ class Subscription:
             raise RedisUnavailable(f"no answer to a ping for {now - self._pinged_at:.1f} s")
         if self._unconfirmed and now >= self._asked_at + 2 * self._ping_interval:
             raise RedisUnavailable("the server answers pings but not the subscription")
-        feed.send("PING", "pytask")
+        self._send(feed, "PING", "pytask")
         self._pinged_at = now
         self._has_ping_out = True
 
@@ -216,12 +242,13 @@ class Subscription:
         self._has_ping_out = False
         kind = reply[0]
         if kind == b"message":
-            return Message(reply[1].decode("utf-8", "replace"), None, reply[2])
+            return Message(to_text(reply[1]), None, reply[2])
         if kind == b"pmessage":
-            channel = reply[2].decode("utf-8", "replace")
-            return Message(channel, reply[1].decode("utf-8", "replace"), reply[3])
+            return Message(to_text(reply[2]), to_text(reply[1]), reply[3])
         if kind in (b"subscribe", b"psubscribe") and self._unconfirmed:
             self._unconfirmed -= 1
+            if self._on_confirmed is not None:
+                self._on_confirmed(to_text(reply[1]))
             if self._unconfirmed == 0:
                 self.generation += 1
                 self._attempt = 0
@@ -233,7 +260,7 @@ class Subscription:
         if self._feed is None:
             return False
         try:
-            self._feed.send(command, *channels)
+            self._send(self._feed, command, *channels)
         except RedisError as error:
             self._lost(error)
             return False

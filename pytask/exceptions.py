@@ -14,6 +14,10 @@
     │   ├── LeaseLost
     │   └── LockLost
     ├── TaskFailed
+    │   ├── TaskError
+    │   ├── TaskCrashed
+    │   ├── TaskRevoked
+    │   └── TaskStopped
     ├── WaitTimeout (TimeoutError)
     ├── CommandFailed
     ├── ChildDied
@@ -35,6 +39,8 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from pytask.shell import CommandResult
+from collections.abc import Iterable, Mapping
+from typing import Any
 
 
 class PyTaskException(Exception):
@@ -92,17 +98,113 @@ class LockLost(TaskStateError):
 class TaskFailed(PyTaskException):
     """The task ended without success.
 
+    What :meth:`pytask.TaskFuture.result` raises is one of its subclasses, one for each state.
+
     Attributes:
         task_id: The task.
         state: The state it ended in: ERROR, EXCEPTION, REVOKED or STOPPED.
         output: What it left as output, decoded.
+        type: Module and name of the class of what the task raised, None where nothing was raised
+            or it is not known. It is only a text: nothing is imported for it.
+        types: The same for the class and its bases.
+        message: What the exception said, or why the task ended.
+        remote_traceback: The traceback in the worker, None if there is none.
     """
 
-    def __init__(self, task_id: str, state: str, output: object = None) -> None:
+    def __init__(
+        self,
+        task_id: str,
+        state: str,
+        output: object = None,
+        error: Mapping[str, Any] | None = None,
+    ) -> None:
+        known = error or {}
         self.task_id = task_id
         self.state = state
         self.output = output
-        super().__init__(f"task {task_id} ended as {state}: {output}")
+        types = known.get("types")
+        self.types = tuple(map(str, types)) if isinstance(types, list) else ()
+        self.type = self.types[0] if self.types else None
+        self.remote_traceback = _text(known.get("traceback"))
+        said = _text(known.get("message"))
+        if state == "EXCEPTION" and isinstance(output, str):
+            # A traceback is the whole output of an unexpected exception.
+            if "\n" in output:
+                self.remote_traceback = output
+            said = output.rpartition("\n")[2] if said is None else said
+        self.message = str(output) if said is None else said
+        super().__init__(f"task {task_id} ended as {state}: {self.message}")
+
+    def __str__(self) -> str:
+        text = str(self.args[0])
+        if self.remote_traceback is None:
+            return text
+        return f"{text}\n\nIn the worker:\n{self.remote_traceback}"
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        error = {"types": list(self.types), "message": self.message}
+        if self.remote_traceback is not None:
+            error["traceback"] = self.remote_traceback
+        return _again, (self.task_id, self.state, self.output, error)
+
+
+class TaskError(TaskFailed):
+    """The task ended in ERROR: it raised its own ``Error``, or gave up retrying."""
+
+
+class TaskCrashed(TaskFailed):
+    """The task ended in EXCEPTION: it raised something unexpected, or was lost with its workers."""
+
+
+class TaskRevoked(TaskFailed):
+    """The task ended in REVOKED: it expired before it started, or ran out of time."""
+
+
+class TaskStopped(TaskFailed):
+    """The task was stopped; it can be restarted."""
+
+
+_OF_STATE = {
+    "ERROR": TaskError,
+    "EXCEPTION": TaskCrashed,
+    "REVOKED": TaskRevoked,
+    "STOPPED": TaskStopped,
+}
+
+
+def task_failed(
+    task_id: str,
+    state: str,
+    output: object,
+    error: Mapping[str, Any] | None = None,
+    raises: Iterable[type[Exception]] = (),
+) -> TaskFailed:
+    """Return the exception for the end of a task.
+
+    Args:
+        task_id: The task.
+        state: The state it ended in.
+        output: What it left.
+        error: What its record says of what was raised.
+        raises: Classes the caller knows. If one of them is what the task raised, or a base of it,
+            by module and name, the exception is an instance of that class too.
+    """
+    failed = _OF_STATE.get(state, TaskFailed)(task_id, state, output, error)
+    for kind in raises:
+        if f"{kind.__module__}.{kind.__qualname__}" in failed.types:
+            # Its own __init__ is not called: who knows what it would want.
+            both = type(kind.__name__, (type(failed), kind), {"__module__": kind.__module__})
+            known: TaskFailed = both(task_id, state, output, error)
+            return known
+    return failed
+
+
+def _again(task_id: str, state: str, output: object, error: Mapping[str, Any]) -> TaskFailed:
+    return task_failed(task_id, state, output, error)
+
+
+def _text(value: object) -> str | None:
+    return value if isinstance(value, str) else None
 
 
 class WaitTimeout(PyTaskException, TimeoutError):

@@ -80,7 +80,7 @@ class TaskFunction(Generic[P, R]):
         Args:
             **options: Any of ``task_id``, ``cleanup``, ``queue``, ``delay``, ``at``,
                 ``expires``, ``max_retries``, ``retry_delay`` (seconds), ``timeout``,
-                ``max_concurrency``, ``on_limit`` and ``watch``; see
+                ``max_concurrency``, ``on_limit``, ``watch`` and ``callback``; see
                 :meth:`pytask.PyTaskHelpers.submit`.
         """
         return Submission(self, options)

@@ -2,47 +2,40 @@
 
 from __future__ import annotations
 
+import threading
 import time
-from collections.abc import Iterator
-from typing import TYPE_CHECKING, Any, NamedTuple
+from collections import deque
+from collections.abc import Callable, Generator, Iterable, Iterator
+from contextlib import contextmanager, suppress
+from typing import TYPE_CHECKING, Any
 
-from pytask.events import Subscription
-from pytask.exceptions import TaskFailed, TaskNotFound, WaitTimeout
-from pytask.serializers import decode_value
+from pytask.exceptions import TaskNotFound, WaitTimeout, task_failed
+from pytask.messages import END_EVENTS, REMOVED, Event, read_message, read_value
 from pytask.states import READY, State
+from pytask.watches import DONE, MAX_EVENTS, STAGES, Outcome, Watch
 
 if TYPE_CHECKING:
     from pytask.helpers import PyTaskHelpers
+    from pytask.waiting import Waiters
 
-#: Seconds a message may still be under way after what it announces was seen.
-IN_FLIGHT = 0.2
-
-_END_EVENTS = {state.value.lower(): state for state in READY}
-#: Said of a task that was removed, or flushed with its queue.
-REMOVED = "removed"
-
-
-class Event(NamedTuple):
-    """Something a task said: by ``emit``, or by starting and ending."""
-
-    task_id: str
-    name: str
-    data: Any
+__all__ = ["REMOVED", "Event", "TaskFuture", "read_event"]
 
 
 class TaskFuture:
     """A task somebody else runs.
 
+    It can be waited for in threads, in greenlets and, by ``await future``, on an event loop of
+    asyncio; by any number of them at a time. All futures of a process share one connection.
     Waiting subscribes to the task's events first and reads its record then, so that it can neither
-    miss the end nor hang on a task that is cleaned up meanwhile. One greenlet or thread at a time
-    may wait on one future.
+    miss the end nor hang on a task that is cleaned up meanwhile.
     """
 
     def __init__(self, helpers: PyTaskHelpers, task_id: str) -> None:
         self.id = task_id
         self._helpers = helpers
-        self._subscription: Subscription | None = None
-        self._ended: tuple[State, Any] | None = None
+        self._held: tuple[Waiters, Watch] | None = None
+        self._feed: deque[Event] = deque(maxlen=MAX_EVENTS)
+        self._ended: Outcome | None = None
 
     def __repr__(self) -> str:
         return f"<TaskFuture {self.id}>"
@@ -51,9 +44,8 @@ class TaskFuture:
     def state(self) -> State | None:
         """The state the task is in now; None if there is no record of it."""
         if self._ended is not None:
-            return self._ended[0]
-        found = self._read()
-        return found[0] if found is not None else None
+            return self._ended.state
+        return self._read()
 
     def done(self) -> bool:
         """Return whether the task has ended or was stopped."""
@@ -76,92 +68,167 @@ class TaskFuture:
         Raises:
             WaitTimeout: Redis did not confirm it in time.
         """
-        if self._subscription is None:
-            channel = self._helpers.keys.events_channel(self.id)
-            self._subscription = Subscription(self._helpers.link, channels=[channel])
-        if not self._subscription.wait_ready(timeout):
-            raise WaitTimeout(f"events of task {self.id}: no subscription within {timeout} s")
+        if self._held is None:
+            self._held = self._helpers.waiting_for(self.id)
+            self._held[1].feeds.append(self._feed)
+        watch = self._held[1]
+        changed = threading.Event()
+        watch.add_listener(changed.set)
+        deadline = time.monotonic() + timeout
+        try:
+            while not watch.is_confirmed:
+                changed.clear()
+                if not watch.is_confirmed and not changed.wait(deadline - time.monotonic()):
+                    raise WaitTimeout(
+                        f"events of task {self.id}: no subscription within {timeout} s"
+                    )
+        finally:
+            watch.remove_listener(changed.set)
 
-    def wait(self, timeout: float | None = None) -> State:
-        """Wait until the task has ended or was stopped.
+    def wait(self, timeout: float | None = None, until: str = "done") -> State:
+        """Wait until the task has ended or was stopped, or has come so far.
 
         Args:
             timeout: Seconds to wait; None: for ever.
+            until: ``"done"``; ``"started"``: a worker has taken it, or did; ``"queued"``: it is in
+                its queue or beyond, which a task with a delay is when that is over.
 
         Returns:
-            The state it ended in.
+            The state it is in then, as far as it is known.
 
         Raises:
             WaitTimeout: It goes on.
             TaskNotFound: There is no record of it: it was removed, cleaned up before anybody
                 listened, or never started.
+            RedisUnavailable: Redis did not answer for ``redis_patience`` seconds.
+            ValueError: ``until`` is none of the three.
         """
+        stage = _stage(until)
+        if self._ended is not None:
+            return self._ended.state
         deadline = None if timeout is None else time.monotonic() + timeout
-        while self._ended is None:
-            left = None if deadline is None else deadline - time.monotonic()
-            if left is not None and left < 0:
-                raise WaitTimeout(f"task {self.id} has not ended within {timeout} s")
-            self._wait_round(left)
-        self.close()
-        return self._ended[0]
+        if timeout is not None and timeout <= 0:
+            now = self._read()
+            if now in READY:
+                assert now is not None
+                return now
+        changed = threading.Event()
+        with self._watching(changed.set, stage) as watch:
+            while not self._has_come(watch, stage):
+                left = None if deadline is None else deadline - time.monotonic()
+                if left is not None and left <= 0:
+                    raise WaitTimeout(f"task {self.id} is not {until} within {timeout} s")
+                changed.wait(left)
+                changed.clear()
+            return State.WAIT if watch.state is None else watch.state
 
-    def _wait_round(self, left: float | None) -> None:
-        self.watch(timeout=5.0 if left is None else max(0.1, min(5.0, left)))
-        assert self._subscription is not None
-        generation = self._subscription.generation
-        found = self._read() or self._heard_end()
-        if found is None:
+    def _has_come(self, watch: Watch, stage: int) -> bool:
+        """Whether the wait is over; raises what ends it otherwise."""
+        if self._ended is None:
+            self._ended = watch.outcome
+        if self._ended is not None:
+            watch.state = self._ended.state
+            self._let_go()
+            return True
+        if watch.is_missing:
             raise TaskNotFound(
                 f"task {self.id} has no record: it was removed, never started, or cleaned up "
                 "before anybody listened (start it with cleanup=False, or watch it first)"
             )
-        if found[0] in READY:
-            self._ended = found
-            return
-        # Once a second the record is read again in any case: a message is only a hint.
-        until = time.monotonic() + (1.0 if left is None else min(1.0, left))
-        while time.monotonic() < until and self._subscription.generation == generation:
-            event = self._next_event(until - time.monotonic())
-            if event is not None and event.name == REMOVED:
-                return
-            if event is not None and event.name in _END_EVENTS:
-                # A task may emit an event of that name itself: the record decides, if it is
-                # still there.
-                now = self._read()
-                if now is None:
-                    self._ended = (_END_EVENTS[event.name], event.data)
-                elif now[0] in READY:
-                    self._ended = now
-                return
+        if watch.trouble is not None:
+            raise watch.trouble
+        return watch.stage >= stage
 
-    def _heard_end(self) -> tuple[State, Any] | None:
-        """Look among what was heard so far for the end of a task whose record is gone.
+    @contextmanager
+    def _watching(
+        self, listener: Callable[[], object], stage: int, native: bool = False
+    ) -> Iterator[Watch]:
+        waiters, watch = self._helpers.waiting_for(self.id, native)
+        watch.add_listener(listener)
+        try:
+            waiters.want(watch, stage)
+            yield watch
+        finally:
+            watch.remove_listener(listener)
+            waiters.release(watch)
 
-        The event was published before the record was deleted, but it comes on another connection.
-        """
-        until = time.monotonic() + IN_FLIGHT
-        while time.monotonic() < until:
-            event = self._next_event(until - time.monotonic())
-            if event is not None and event.name in _END_EVENTS:
-                return _END_EVENTS[event.name], event.data
-        return None
-
-    def result(self, timeout: float | None = None) -> Any:
+    def result(self, timeout: float | None = None, raises: Iterable[type[Exception]] = ()) -> Any:
         """Wait for the task and return its output.
 
         Args:
             timeout: Seconds to wait; None: for ever.
+            raises: Exception classes of yours. If the task raised one of them, or one derived from
+                it, what is raised here is an instance of that class as well, so that you can catch
+                it by it. Classes are compared by module and name; nothing is ever imported.
 
         Raises:
-            TaskFailed: It ended in ERROR, EXCEPTION, REVOKED or STOPPED; carries its output.
+            TaskFailed: It ended in ERROR (``TaskError``), EXCEPTION (``TaskCrashed``), REVOKED
+                (``TaskRevoked``) or STOPPED (``TaskStopped``); carries its output and what was
+                raised in the worker, with the traceback.
             WaitTimeout: It goes on.
             TaskNotFound: There is no record of it.
+            RedisUnavailable: Redis did not answer for ``redis_patience`` seconds.
         """
-        state = self.wait(timeout)
+        self.wait(timeout)
+        return self._outcome(raises)
+
+    def _outcome(self, raises: Iterable[type[Exception]] = ()) -> Any:
         assert self._ended is not None
-        if state is not State.SUCCESS:
-            raise TaskFailed(self.id, state.value, self._ended[1])
-        return self._ended[1]
+        state, output, error = self._ended
+        if state is State.SUCCESS:
+            return output
+        known = error if isinstance(error, dict) else None
+        raise task_failed(self.id, state.value, output, known, raises)
+
+    def __await__(self) -> Generator[Any, None, Any]:
+        """Wait on an event loop of asyncio, which goes on meanwhile; see :meth:`result`."""
+        return self._awaited().__await__()
+
+    async def _awaited(self) -> Any:
+        import asyncio
+
+        if self._ended is None:
+            loop = asyncio.get_running_loop()
+            changed = asyncio.Event()
+
+            def tell() -> None:
+                # The loop may have been closed meanwhile.
+                with suppress(RuntimeError):
+                    loop.call_soon_threadsafe(changed.set)
+
+            with self._watching(tell, DONE, native=True) as watch:
+                while not self._has_come(watch, DONE):
+                    await changed.wait()
+                    changed.clear()
+        return self._outcome()
+
+    def add_done_callback(self, callback: Callable[[TaskFuture], object]) -> None:
+        """Call a function once with this future when the task has ended.
+
+        It is called in a thread of pytask's, or a greenlet where gevent has patched threads: one
+        callback after the other, so those that take long delay each other, nothing else. What it
+        raises is logged. There ``future.result()`` returns, or raises, at once. It is called as
+        well when the task turns out to have no record: then ``result`` raises ``TaskNotFound``.
+
+        Args:
+            callback: Called with this future.
+        """
+        waiters, watch = self._helpers.waiting_for(self.id)
+        called = threading.Event()
+
+        def tell() -> None:
+            if called.is_set() or (watch.outcome is None and not watch.is_missing):
+                return
+            called.set()
+            if self._ended is None:
+                self._ended = watch.outcome
+            watch.remove_listener(tell)
+            waiters.release(watch)
+            waiters.call_later(lambda: callback(self))
+
+        watch.add_listener(tell)
+        waiters.want(watch, DONE)
+        tell()
 
     def events(self, timeout: float | None = None) -> Iterator[Event]:
         """Yield what the task says from now on, its end included, and stop after that.
@@ -173,53 +240,69 @@ class TaskFuture:
             WaitTimeout: Redis did not confirm the subscription.
         """
         self.watch()
+        assert self._held is not None
+        watch = self._held[1]
+        changed = threading.Event()
+        watch.add_listener(changed.set)
         heard_at = time.monotonic()
-        while timeout is None or time.monotonic() - heard_at < timeout:
-            event = self._next_event(0.5)
-            if event is not None:
-                heard_at = time.monotonic()
-                yield event
-            is_last = event is None or event.name in _END_EVENTS or event.name == REMOVED
-            if is_last and self.state in (*READY, None):
-                return
+        try:
+            while timeout is None or time.monotonic() - heard_at < timeout:
+                event = self._feed.popleft() if self._feed else None
+                if event is not None:
+                    heard_at = time.monotonic()
+                    yield event
+                is_last = event is None or event.name in END_EVENTS or event.name == REMOVED
+                if is_last and self._is_over():
+                    return
+                if not self._feed:
+                    changed.wait(0.5)
+                    changed.clear()
+        finally:
+            watch.remove_listener(changed.set)
 
-    def _next_event(self, timeout: float) -> Event | None:
-        assert self._subscription is not None
-        message = self._subscription.get(max(0.0, timeout))
-        return None if message is None else read_event(self.id, message.data)
+    def _is_over(self) -> bool:
+        return not self._feed and self._read() in (*READY, None)
 
-    def _read(self) -> tuple[State, Any] | None:
-        state, task, output = self._helpers.get_task(self.id, ["state", "task", "output"])
+    def _read(self) -> State | None:
+        """Read the record; remembers an end."""
+        [values] = self._helpers.store.read_states([self.id]).values()
+        state, task, output, error = values
         if state is None and task is None:
             return None
         try:
-            known = State(state or State.WAIT)
+            known = State((state or b"WAIT").decode())
         except ValueError:
-            known = State.WAIT
-        return known, _decode(output)
+            return State.WAIT
+        if known in READY:
+            self._ended = Outcome(known, read_value(output), read_value(error))
+        return known
 
     def close(self) -> None:
         """Stop listening; a later wait listens again."""
-        if self._subscription is not None:
-            self._subscription.close()
-            self._subscription = None
+        self._let_go()
+        self._feed.clear()
+
+    def _let_go(self) -> None:
+        held, self._held = self._held, None
+        if held is not None:
+            waiters, watch = held
+            with suppress(ValueError):
+                watch.feeds.remove(self._feed)
+            waiters.release(watch)
+
+    def __del__(self) -> None:
+        if getattr(self, "_held", None) is not None:
+            self._let_go()
+
+
+def _stage(until: str) -> int:
+    try:
+        return STAGES[until]
+    except KeyError:
+        raise ValueError(f"until={until!r}: one of {', '.join(STAGES)}") from None
 
 
 def read_event(task_id: str, message: bytes) -> Event | None:
     """Turn a message of a task's channel into an event; None if it is none."""
-    try:
-        body = decode_value(message)
-    except ValueError:
-        return None
-    if not isinstance(body, dict) or not isinstance(body.get("event"), str):
-        return None
-    return Event(task_id, body["event"], body.get("data"))
-
-
-def _decode(output: str | None) -> Any:
-    if output is None:
-        return None
-    try:
-        return decode_value(output)
-    except ValueError:
-        return output
+    read = read_message(task_id, message)
+    return None if read is None else read[0]

@@ -14,8 +14,10 @@ from typing import Any, Self
 from pytask.backends import Backend, Link
 from pytask.connection import connect
 from pytask.exceptions import TaskNotFound
+from pytask.following import Following
 from pytask.future import TaskFuture
 from pytask.keys import Keys
+from pytask.letters import DeadLetters
 from pytask.locks import Locking
 from pytask.looking import Looking, wrong_type
 from pytask.loops import run_loop
@@ -25,11 +27,12 @@ from pytask.settings import Settings
 from pytask.states import Code, State
 from pytask.store import Store, open_store
 from pytask.submission import PolicyOf, TaskRequest, new_task, no_policy, read_request
+from pytask.task import running_task_id
 
 __all__ = ["PyTaskHelpers", "run_loop"]
 
 
-class PyTaskHelpers(Looking, Queueing, Locking):
+class PyTaskHelpers(Looking, Queueing, Locking, DeadLetters, Following):
     """Start, control and inspect tasks, and lock what they share.
 
     Every :class:`pytask.PyTask` has one as ``helpers``, and so has every running task.
@@ -103,6 +106,7 @@ class PyTaskHelpers(Looking, Queueing, Locking):
         self._link: Link | None = None
         self._store: Store | None = None
         self._lock = threading.Lock()
+        self._begin_following()
 
     def __enter__(self) -> Self:
         return self
@@ -111,11 +115,12 @@ class PyTaskHelpers(Looking, Queueing, Locking):
         self.close()
 
     def close(self) -> None:
-        """Close the connections; the helpers connect anew if they are used again.
+        """Close the connections, and end what listens; the helpers connect anew if used again.
 
         A client object that was given stays open. An embedded server ends when nobody in this
         process uses it any more.
         """
+        self._end_following()
         with self._lock:
             self._link = self._store = None
         self.connector.close()
@@ -195,6 +200,7 @@ class PyTaskHelpers(Looking, Queueing, Locking):
         max_concurrency: int | None = None,
         on_limit: str | None = None,
         watch: bool = False,
+        callback: Callable[[TaskFuture], object] | None = None,
     ) -> TaskFuture:
         """Start a task and return a handle on it.
 
@@ -219,6 +225,8 @@ class PyTaskHelpers(Looking, Queueing, Locking):
             on_limit: What becomes of it if a limit refuses it: ``"wait"`` or ``"revoke"``.
             watch: Begin to listen before the task is started, so that even a task that ends and
                 is cleaned up at once can be waited for.
+            callback: Called once with the handle when the task has ended, see
+                :meth:`TaskFuture.add_done_callback`; implies ``watch``.
 
         Raises:
             InvalidTask: The ID, the name or the data cannot be stored.
@@ -243,9 +251,11 @@ class PyTaskHelpers(Looking, Queueing, Locking):
             on_limit=on_limit,
         )
         future = TaskFuture(self, task.task_id)
-        if watch:
+        if watch or callback is not None:
             future.watch()
         self._enqueue([task])
+        if callback is not None:
+            future.add_done_callback(callback)
         return future
 
     def start_tasks(self, tasks: Iterable[TaskRequest]) -> list[str]:
@@ -271,7 +281,7 @@ class PyTaskHelpers(Looking, Queueing, Locking):
         return [task.task_id for task in new]
 
     def _enqueue(self, tasks: Sequence[NewTask]) -> None:
-        codes = self.store.enqueue(tasks)
+        codes = self.store.enqueue(tasks, running_task_id())
         if self.on_queued is not None:
             self.on_queued([task for task, code in zip(tasks, codes, strict=True) if code > 0])
         for task, code in zip(tasks, codes, strict=True):

@@ -27,7 +27,7 @@ On Redis Cluster the keys of partition 3 carry its number as the hash tag behind
 (``new-task{3}:delayed``, ``task-{3}ID``), so that every transition stays inside one slot; the
 three keys of the whole fleet carry ``{fleet}``. Channels are no keys and carry no tag:
 ``task-ID`` for events, ``task-ID-control`` for ``stop`` and ``reload``, ``new-task:wake`` and
-``new-task:wake:node.HOST`` for workers that wait.
+``new-task:wake:node.HOST`` for workers that wait, ``tasks:events`` for what concerns the fleet.
 """
 
 from __future__ import annotations
@@ -192,6 +192,7 @@ class Keys:
         escaped = _GLOB_CHARACTERS.sub(r"\\\1", task_prefix)
         self.records_pattern = escaped + ("{*}*" if tagged else "*")
         self.events_pattern = f"{escaped}*"
+        self.fleet_channel = f"{task_set}:events"
         self.control_pattern = f"{escaped}*-control"
         self.wake_channel = f"{new_queue}:wake"
         escaped = _GLOB_CHARACTERS.sub(r"\\\1", new_queue)

@@ -249,6 +249,32 @@ class PyTask(Configuring, Pluggable):
         """
         self._exception_handlers.append(handler)
 
+    def execute(self, task_name: str, /, **task_data: Any) -> Any:
+        """Run a task here and now, as a worker would, without a queue and without Redis.
+
+        The data are checked, ``provide_context`` is entered, ``current_task()`` and the attributes
+        of the task work, and the result passes through JSON. There is one attempt, no time limit,
+        no record and nobody who hears its events; it has an ID of its own. For tests, for a look at
+        what a task does, and for callers that cannot wait for a worker.
+
+        Args:
+            task_name: ``NAME`` of a task class of this app.
+            **task_data: What its ``__init__`` is given.
+
+        Returns:
+            What it returned.
+
+        Raises:
+            UnknownTask: There is no such class.
+            InvalidTask: The data, or what it returned, have no JSON form, or do not fit.
+            Exception: Whatever the task raises, as it is.
+        """
+        # Here, because it needs greenlet, and an app that is only a client does not.
+        from pytask.executing import execute
+
+        kind = self._registry.get(task_name)
+        return execute(kind, task_name, task_data, self.settings, self.helpers)
+
     def start_local_task(self, task_name: str, **task_data: Any) -> None:
         """Start a task that is bound to this worker: now, or when :meth:`run` is called.
 

@@ -17,6 +17,9 @@ A record is the Redis hash of a task. Its fields, all text::
     eid done_run                          who enqueued and who finished it, to answer repeats
     unqueue end_entry                     list entries that outlived their reason (stop, restart)
     end_claim                             the worker whose Cleanup deals with its end
+    error                                 JSON object: class, message and traceback of a failure
+    from_task                             the task that started it
+    kept                                  '1': only its retention keeps the record
     history                               one line per lost worker, for the dead letter
 
 A record written by hand with only ``task`` and ``data`` is complete.
@@ -109,6 +112,8 @@ class Outcome(NamedTuple):
     output: bytes
     #: Seconds until the next attempt; only with ``State.RETRY``.
     delay: float = 0.0
+    #: What was raised, a JSON object; only with ``State.ERROR`` and ``State.EXCEPTION``.
+    error: bytes = b""
 
 
 class Beat(NamedTuple):

@@ -85,6 +85,8 @@ class Settings:
     missing_grace: float = 5.0
     #: How long failed tasks are kept for a person to look at; 0: not at all.
     keep_failed: float = 7 * 24 * 3600.0
+    #: How long the result of a success can be read after Cleanup; 0: forgotten at once.
+    keep_results: float = 0.0
     #: Whether this worker starts the tasks of schedules; any number of workers may.
     schedule_periodic: bool = True
     #: Longest blocking wait for a new task.
@@ -139,6 +141,7 @@ class Settings:
             "drain_timeout",
             "keep_failed",
             "max_tasks",
+            "keep_results",
             "missing_grace",
             "process_pool_size",
             "redis_grace",

@@ -104,6 +104,13 @@ def current_task() -> Task:
     return task
 
 
+def running_task_id() -> str:
+    """Return the ID of the task whose code is running, empty outside of a task."""
+    task = current.get()
+    binding = task.__dict__.get("_binding") if task is not None else None
+    return "" if binding is None else str(binding.task_id)
+
+
 class Retry(Exception):
     """Raised by a task to be tried again, as long as ``max_retries`` allows.
 

@@ -31,6 +31,7 @@ from pytask.worker.outcomes import (
     STOPPING,
     UnfitResult,
     decode_data,
+    describe,
     encode_result,
     judge,
 )
@@ -217,7 +218,10 @@ class GreenletExecutor:
             )
             for handler in self._exception_handlers:
                 self._tell(handler, run, error)
-        return (state, output, 0.0) if delay is None else (State.RETRY, output, delay)
+        if delay is not None:
+            return State.RETRY, output, delay
+        run.error = describe(error, state, self._settings.max_output_bytes)
+        return state, output, 0.0
 
     def _tell(
         self, handler: Callable[[BaseException], Any], run: Run, error: BaseException

@@ -1,12 +1,13 @@
 #!lua flags=allow-oom
 -- acknowledge_ended: claim list of a Cleanup -> forgotten, or kept as failed
--- Confirm that ended tasks were dealt with. A success is forgotten; a failure is kept and listed for a
+-- Confirm that ended tasks were dealt with. A success is forgotten, at once or by Redis itself when its
+-- result was kept for long enough; a failure is kept and listed for a
 -- person to look at, unless the retention is zero. A task that was restarted since it was taken (its
 -- done_run differs) is not touched.
 --
 -- KEYS[1] claim list (list)  KEYS[2] tasks (set)  KEYS[3] failed (zset)
 -- KEYS[4] end queue (list)  KEYS[5 ..] records (hashes)
--- ARGV[1] '1' to keep failures, then id, done_run, for each task
+-- ARGV[1] '1' to keep failures  ARGV[2] how long to keep results, in milliseconds, then id, done_run, for each task
 --
 -- Returns a list with a code for each task:
 --          1 forgotten or kept
@@ -30,7 +31,7 @@ for i = 1, #KEYS - 4 do
     codes[i] = -3
   elseif not record[1] then
     codes[i] = 0
-  elseif (record[2] or '') == ARGV[2 * i + 1] and ended[record[1]] then
+  elseif (record[2] or '') == ARGV[2 * i + 2] and ended[record[1]] then
     codes[i] = 1
     -- It was returned before by another Cleanup of this worker.
     requeued[i] = record[3] == '1'
@@ -38,7 +39,7 @@ for i = 1, #KEYS - 4 do
     codes[i] = -2
     -- It was restarted. If it has ended again and that end is not in the end queue, the entry we hold
     -- stands for it; if it has not, its end must not be taken for one that stands somewhere.
-    local queued = redis.call('LPOS', KEYS[4], ARGV[2 * i])
+    local queued = redis.call('LPOS', KEYS[4], ARGV[2 * i + 1])
     keeps[i] = ended[record[1]] and not queued
     unmarks[i] = not ended[record[1]] and not queued and record[3] == '1'
   end
@@ -46,7 +47,7 @@ end
 
 local at = stamp(now())
 for i = 1, #codes do
-  local id = ARGV[2 * i]
+  local id = ARGV[2 * i + 1]
   if not keeps[i] then redis.call('LREM', KEYS[1], -1, id) end
   if unmarks[i] then redis.call('HDEL', KEYS[4 + i], 'end_entry') end
   if requeued[i] then
@@ -55,7 +56,13 @@ for i = 1, #codes do
   end
   if codes[i] == 1 then
     redis.call('SREM', KEYS[2], id)
-    if states[i] == 'SUCCESS' or ARGV[1] ~= '1' then
+    if states[i] == 'SUCCESS' and tonumber(ARGV[2]) > 0 then
+      -- In no set and no list: `kept` tells it from an orphan.
+      redis.call('HSET', KEYS[4 + i], 'kept', '1')
+      redis.call('HDEL', KEYS[4 + i], 'end_claim')
+      redis.call('PEXPIRE', KEYS[4 + i], ARGV[2])
+      redis.call('ZREM', KEYS[3], id)
+    elseif states[i] == 'SUCCESS' or ARGV[1] ~= '1' then
       redis.call('DEL', KEYS[4 + i])
       redis.call('ZREM', KEYS[3], id)
     else

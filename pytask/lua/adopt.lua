@@ -20,7 +20,7 @@
 --- @include "queue_key"
 --- @include "unqueue"
 
-local record = read_record(KEYS[1], 'state', 'queue', 'end_claim', 'cleanup', 'unqueue')
+local record = read_record(KEYS[1], 'state', 'queue', 'end_claim', 'cleanup', 'unqueue', 'kept')
 if not record then return -3 end
 local queue = queue_key(KEYS[2], record[2])
 local wrong = wrong_type(queue, 'list', KEYS[3], 'zset', KEYS[4], 'list', KEYS[5], 'set',
@@ -44,7 +44,7 @@ if state == 'RUNNING' or state == 'STOPPED' or record[4] == 'false' then
   if not look then redis.call('SADD', KEYS[5], id) end
   return 1
 end
-if record[3] or redis.call('ZSCORE', KEYS[6], id) or redis.call('LPOS', KEYS[4], id) then
+if record[3] or record[6] or redis.call('ZSCORE', KEYS[6], id) or redis.call('LPOS', KEYS[4], id) then
   return -1
 end
 if not look then

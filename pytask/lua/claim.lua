@@ -227,7 +227,7 @@ for i, take in ipairs(takes) do
   redis.call('HSET', key, 'state', 'RUNNING', 'run', token, 'worker', worker, 'attempts', attempts,
     'started', at, 'last_update', at)
   if record[1] == 'STOPPED' or record[1] == 'RETRY' then
-    redis.call('HDEL', key, 'output', 'ended')
+    redis.call('HDEL', key, 'output', 'ended', 'error')
   end
   -- A local task that is claimed was restarted: any worker may have it, none is bound to it now.
   if record[9] then redis.call('HDEL', key, 'local') end

@@ -8,7 +8,8 @@
 -- KEYS[1] tasks (set)  KEYS[2] delayed (zset)  KEYS[3] failed (zset)
 -- KEYS[4 .. 3+n] record (hash) of each task  KEYS[4+n ..] new queues (lists)
 -- ARGV[1] number of tasks n  ARGV[2] request id  ARGV[3] '1' to write in any case, so that a WAIT for
--- replicas that follows covers what an earlier call has written; then nine for each task:
+-- replicas that follows covers what an earlier call has written  ARGV[4] task that starts them ('' =
+-- none)  ARGV[5] channel of the fleet; then nine for each task:
 -- ARGV id, task, data (encoded), index of its queue among the queues, name of its queue ('' = the
 -- default one), cleanup ('' or 'false'), delay in seconds or '@' and the unix time from which it may
 -- start, expires in seconds (0 = never), policy (JSON or '')
@@ -26,11 +27,12 @@
 --- @include "queue_key"
 --- @include "unqueue"
 --- @include "wake"
+--- @include "publish_queued"
 
 local count = tonumber(ARGV[1])
 local request = ARGV[2]
 local first_queue = 3 + count
-local width = 9
+local first, width = 6, 9
 
 local wrong = wrong_type(KEYS[1], 'set', KEYS[2], 'zset', KEYS[3], 'zset')
 for i = first_queue + 1, #KEYS do
@@ -40,7 +42,7 @@ if wrong then return wrong end
 
 local codes, olds, seen, tasks = {}, {}, {}, {}
 for i = 1, count do
-  local id = ARGV[4 + (i - 1) * width]
+  local id = ARGV[first + (i - 1) * width]
   local old = read_record(KEYS[3 + i], 'state', 'task', 'eid', 'queue', 'unqueue', 'end_entry')
   local is_first = not seen[id]
   if not old then
@@ -63,10 +65,10 @@ end
 
 local time = now()
 local created = stamp(time)
-local pushes, delayed = {}, {}
+local pushes, delayed, queued = {}, {}, {}
 for i = 1, count do
   if codes[i] == 1 then
-    local at = 4 + (i - 1) * width
+    local at = first + (i - 1) * width
     local id, task, data = ARGV[at], ARGV[at + 1], ARGV[at + 2]
     local queue_index, queue, cleanup = ARGV[at + 3], ARGV[at + 4], ARGV[at + 5]
     local delay, expires = tonumber(ARGV[at + 6]), tonumber(ARGV[at + 7])
@@ -84,13 +86,16 @@ for i = 1, count do
     if cleanup ~= '' then redis.call('HSET', key, 'cleanup', cleanup) end
     if expires > 0 then redis.call('HSET', key, 'expires', stamp(time + expires)) end
     if ARGV[at + 8] ~= '' then redis.call('HSET', key, 'policy', ARGV[at + 8]) end
+    if ARGV[4] ~= '' then redis.call('HSET', key, 'from_task', ARGV[4]) end
     if old[6] == '1' then redis.call('HSET', key, 'end_entry', '1') end
     if due > time then
       redis.call('ZADD', KEYS[2], stamp(due), id)
       delayed[id] = true
     elseif is_unqueued(unqueue, name) then
       unqueue = unqueue_without(unqueue, name)
+      table.insert(queued, id)
     else
+      table.insert(queued, id)
       local list = KEYS[first_queue + tonumber(queue_index)]
       pushes[list] = pushes[list] or {queue = queue}
       table.insert(pushes[list], id)
@@ -111,4 +116,5 @@ end
 if next(delayed) and delayed[redis.call('ZRANGE', KEYS[2], 0, 0)[1]] then
   wake_promoters(ARGV[#ARGV - 1], ARGV[#ARGV])
 end
+publish_queued(ARGV[5], queued)
 return codes

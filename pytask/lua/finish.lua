@@ -8,7 +8,8 @@
 -- KEYS[1] tasks (set)  KEYS[2] leases (zset)  KEYS[3] end queue (list)  KEYS[4] delayed (zset)
 -- KEYS[5 ..] record (hash) of each run
 -- ARGV[1] prefix of channels, then five for each run:
--- ARGV id, token, state, output (encoded), delay in seconds until the next attempt (RETRY only)
+-- ARGV id, token, state, output (encoded), and for RETRY the delay in seconds until the next attempt,
+-- for a failure what was raised (JSON object) if that is known
 --
 -- Returns a list with a code for each run:
 --          1 stored
@@ -46,15 +47,16 @@ for i = 1, #codes do
     local n = 5 * i - 3
     local id, token, state, output = ARGV[n], ARGV[n + 1], ARGV[n + 2], ARGV[n + 3]
     local record, key = records[i], KEYS[4 + i]
+    local detail = ARGV[n + 4]
     if state == 'RETRY' and record[6] == 'stop' then state = 'STOPPED' end
     local to_end = state ~= 'RETRY' and state ~= 'STOPPED'
     local queued = to_end and record[4] ~= 'false'
     redis.call('HSET', key, 'state', state, 'output', output, 'ended', at, 'done_run', token,
       'end_entry', (queued or record[5] == '1') and '1' or '0')
-    redis.call('HDEL', key, 'run', 'worker', 'control')
+    redis.call('HDEL', key, 'run', 'worker', 'control', 'error')
     table.insert(released, id)
     if state == 'RETRY' then
-      local delay = tonumber(ARGV[n + 4]) or 0
+      local delay = tonumber(detail) or 0
       redis.call('ZADD', KEYS[4], stamp(delay == delay and time + delay or time), id)
       redis.call('HSET', key, 'retries', (tonumber(record[7]) or 0) + 1)
       table.insert(gone, id)
@@ -64,7 +66,10 @@ for i = 1, #codes do
     else
       table.insert(kept, id)
     end
-    publish_event(ARGV[1], id, string.lower(state), output)
+    local raised = (state == 'ERROR' or state == 'EXCEPTION') and string.sub(detail, 1, 1) == '{' and
+      detail
+    if raised then redis.call('HSET', key, 'error', raised) end
+    publish_event(ARGV[1], id, string.lower(state), output, raised)
   end
 end
 if #released > 0 then redis.call('ZREM', KEYS[2], unpack(released)) end

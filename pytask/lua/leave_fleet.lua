@@ -4,13 +4,17 @@
 -- has looked after what may still arrive in its claim lists.
 --
 -- KEYS[1] workers (zset)
--- ARGV[1] worker
+-- ARGV[1] worker  ARGV[2] channel of the fleet
 --
 -- Returns 1 if it was registered, 0 if not
 --
 --- @include "key_types"
+--- @include "publish_worker"
 
 local wrong = wrong_type(KEYS[1], 'zset')
 if wrong then return wrong end
-redis.call('ZADD', KEYS[1], 'XX', 0, ARGV[1])
-return redis.call('ZSCORE', KEYS[1], ARGV[1]) and 1 or 0
+local beat = redis.call('ZSCORE', KEYS[1], ARGV[1])
+if not beat then return 0 end
+redis.call('ZADD', KEYS[1], 0, ARGV[1])
+if tonumber(beat) ~= 0 then publish_worker(ARGV[2], 'down', ARGV[1]) end
+return 1

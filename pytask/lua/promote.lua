@@ -8,7 +8,8 @@
 --
 -- KEYS[1] delayed (zset)  KEYS[2] default new queue (list)
 -- ARGV[1] prefix of records  ARGV[2] most tasks to move that are due  ARGV[3] channel that wakes
--- workers  ARGV[4] number of the partition  ARGV[5 ..] id of each task that is called
+-- workers  ARGV[4] number of the partition  ARGV[5] channel of the fleet
+-- ARGV[6 ..] id of each task that is called
 --
 -- Returns {moved, microseconds until the next one is due or -1}
 --
@@ -18,6 +19,7 @@
 --- @include "queue_key"
 --- @include "unqueue"
 --- @include "wake"
+--- @include "publish_queued"
 
 -- Every worker asks this all the time, mostly for nothing.
 local first = redis.pcall('ZRANGE', KEYS[1], 0, 0, 'WITHSCORES')
@@ -25,7 +27,7 @@ local wrong = first.err and wrong_type(KEYS[1], 'zset')
 if wrong then return wrong end
 if not first[1] then return {0, -1} end
 local time = now()
-if #ARGV < 5 and tonumber(first[2]) > tonumber(stamp(time)) then
+if #ARGV < 6 and tonumber(first[2]) > tonumber(stamp(time)) then
   return {0, math.max(0, math.floor((tonumber(first[2]) - time) * 1000000))}
 end
 
@@ -46,7 +48,7 @@ local function plan(id, push, held_until)
 end
 for _, id in ipairs(due) do plan(id, 'LPUSH') end
 -- From the last to the first, so that the first is at the front.
-for i = #ARGV, 5, -1 do
+for i = #ARGV, 6, -1 do
   local id = ARGV[i]
   local delayed_until = not seen[id] and redis.call('ZSCORE', KEYS[1], id)
   if delayed_until and plan(id, 'RPUSH', tonumber(delayed_until)) then table.insert(due, id) end
@@ -54,6 +56,7 @@ end
 if wrong then return wrong end
 
 if #due > 0 then redis.call('ZREM', KEYS[1], unpack(due)) end
+local queued = {}
 for _, move in ipairs(moves) do
   local list, id, name, unqueue, push = unpack(move)
   if is_unqueued(unqueue, name) then
@@ -62,7 +65,9 @@ for _, move in ipairs(moves) do
     redis.call(push, list, id)
     wake_node(ARGV[3], ARGV[4], name)
   end
+  table.insert(queued, id)
 end
+publish_queued(ARGV[5], queued)
 local nearest = redis.call('ZRANGE', KEYS[1], 0, 0, 'WITHSCORES')
 local wait = -1
 if nearest[2] then wait = math.max(0, math.floor((tonumber(nearest[2]) - time) * 1000000)) end

@@ -8,10 +8,11 @@
 -- KEYS[1] record (hash)  KEYS[2] tasks (set)  KEYS[3] leases (zset)  KEYS[4] failed (zset)
 -- KEYS[5] delayed (zset)  KEYS[6] default new queue (list)  KEYS[7] end queue (list)
 -- ARGV[1] id  ARGV[2] '1' to remove a running task too  ARGV[3] prefix of channels
+-- ARGV[4] '1' to remove only what is listed as failed, and not what somebody has retried meanwhile
 --
 -- Returns  1 removed
 --          0 no such task
---         -1 running
+--         -1 running, or not failed
 --         -3 the record's key holds another type
 --
 --- @include "key_types"
@@ -31,6 +32,7 @@ for name in string.gmatch(record[3] or '', '[^ ]+') do
 end
 if wrong then return wrong end
 local exists = redis.call('EXISTS', KEYS[1])
+if ARGV[4] == '1' and not redis.call('ZSCORE', KEYS[4], ARGV[1]) then return -1 end
 local state = record[1]
 if state == 'RUNNING' and ARGV[2] ~= '1' then return -1 end
 

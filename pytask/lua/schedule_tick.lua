@@ -10,7 +10,7 @@
 -- ARGV[4] id of the task to start ('' = none: the occurrence is left out)  ARGV[5] task
 -- ARGV[6] data (encoded)  ARGV[7] name of its queue ('' = the default one)
 -- ARGV[8] seconds until it expires (0 = never)  ARGV[9] channel that wakes workers
--- ARGV[10] number of the partition
+-- ARGV[10] number of the partition  ARGV[11] channel of the fleet
 --
 -- Returns {code, due time now, time}:
 --          1 moved on; the task was started, if there was one
@@ -23,6 +23,7 @@
 --- @include "queue_key"
 --- @include "unqueue"
 --- @include "wake"
+--- @include "publish_queued"
 
 local wrong = wrong_type(KEYS[1], 'hash', KEYS[3], 'list')
 if wrong then return wrong end
@@ -59,5 +60,6 @@ if record and not record[1] and not record[2] then
     redis.call('LPUSH', KEYS[3], id)
     wake_node(ARGV[9], ARGV[10], queue)
   end
+  publish_queued(ARGV[11], {id})
 end
 return {1, next_due, at}

@@ -180,7 +180,7 @@ class Ownership(Calls):
                     outcome.token,
                     outcome.state.value,
                     outcome.output,
-                    outcome.delay,
+                    outcome.error or outcome.delay,
                 )
             keys = fixed + [prefix + outcome.task_id for outcome in batch]
             result += codes(self._run("finish", keys, args))

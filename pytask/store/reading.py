@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Iterator, Sequence
 
 from pytask.keys import DEFAULT_QUEUE
 from pytask.records import to_text
-from pytask.store.calls import Calls, fields
+from pytask.store.calls import Calls, chunks, fields
 
 #: Members per round-trip when a whole structure is read.
 PAGE = 1_000
+#: Records per call: their outputs travel, so this bounds memory.
+READ_BATCH = 100
+#: What is read of a task somebody waits for.
+STATE_FIELDS = ("state", "task", "output", "error")
 
 
 class Reading(Calls):
@@ -23,6 +28,49 @@ class Reading(Calls):
         """Return some fields of a record, None for each that is absent."""
         reply = self._command("HMGET", self.keys.of(task_id).record(task_id), *names)
         return [None if value is None else to_text(value) for value in reply]
+
+    def read_records(self, task_ids: Sequence[str]) -> dict[str, dict[str, str]]:
+        """Return the records of many tasks, whole; those without one are left out."""
+        found = self._read_many(task_ids, ())
+        return {task_id: fields(flat) for task_id, flat in found.items() if flat}
+
+    def read_states(self, task_ids: Sequence[str]) -> dict[str, list[bytes | None]]:
+        """Return ``state``, ``task``, ``output`` and ``error`` of many tasks."""
+        found = self._read_many(task_ids, STATE_FIELDS)
+        return {task_id: list(values) or [None] * 4 for task_id, values in found.items()}
+
+    def _read_many(
+        self, task_ids: Sequence[str], names: Sequence[str]
+    ) -> dict[str, Sequence[bytes]]:
+        by_partition: dict[int, list[str]] = defaultdict(list)
+        for task_id in dict.fromkeys(task_ids):
+            by_partition[self.partition_of(task_id)].append(task_id)
+        found: dict[str, Sequence[bytes]] = {}
+        for partition, members in by_partition.items():
+            prefix = self._partition(partition).record_prefix
+            for batch in chunks(members, READ_BATCH):
+                reply = self._run("read_records", [prefix + one for one in batch], names)
+                found.update(zip(batch, reply, strict=True))
+        return found
+
+    def is_delayed(self, task_id: str) -> bool:
+        """Return whether a task waits for its time rather than in a queue."""
+        return self._command("ZSCORE", self.keys.of(task_id).delayed, task_id) is not None
+
+    def list_failed(self, number: int, after: int = 0) -> list[tuple[str, float]]:
+        """Return kept failures, the latest first, with the time Cleanup put them there.
+
+        Args:
+            number: Most of them.
+            after: How many to leave out before.
+        """
+        found: list[tuple[str, float]] = []
+        for names in self.keys.partitions:
+            last = after + number - 1
+            page = self._command("ZRANGE", names.failed, 0, last, "REV", "WITHSCORES")
+            found += ((to_text(page[at]), float(page[at + 1])) for at in range(0, len(page), 2))
+        found.sort(key=lambda item: -item[1])
+        return found[after : after + number]
 
     def iterate_waiting(self, queue: str = DEFAULT_QUEUE) -> Iterator[str]:
         """Yield the IDs in a new queue, the next to be taken last."""

@@ -19,7 +19,7 @@ ENQUEUE_BATCH = 400
 class Requests(Calls):
     """Verbs that need no ownership."""
 
-    def enqueue(self, tasks: Sequence[NewTask]) -> list[Code]:
+    def enqueue(self, tasks: Sequence[NewTask], from_task: str = "") -> list[Code]:
         """Create tasks and put them on their queues, in the order given.
 
         A task whose ID is waiting or running is left alone; one that has ended or was stopped
@@ -27,29 +27,35 @@ class Requests(Calls):
 
         Args:
             tasks: Any number; they are sent in batches per partition.
+            from_task: The task that starts them; empty: none.
 
         Returns:
             For each its code, ``OK``, ``ALREADY`` (a repeat of this call found it done), ``EXISTS``
             (left alone) or ``BAD_TYPE`` (its key holds another type).
         """
         if len(tasks) == 1:
-            return self._enqueue_batch(self.keys.partition_of(tasks[0].task_id), tasks)
+            partition = self.keys.partition_of(tasks[0].task_id)
+            return self._enqueue_batch(partition, tasks, from_task)
         result: list[Code] = [Code.OK] * len(tasks)
         by_partition: dict[int, list[int]] = defaultdict(list)
         for index, task in enumerate(tasks):
             by_partition[self.keys.partition_of(task.task_id)].append(index)
         for partition, indexes in by_partition.items():
             for batch in chunks(indexes, ENQUEUE_BATCH):
-                reply = self._enqueue_batch(partition, [tasks[index] for index in batch])
+                wanted = [tasks[index] for index in batch]
+                reply = self._enqueue_batch(partition, wanted, from_task)
                 for index, code in zip(batch, reply, strict=True):
                     result[index] = code
         return result
 
-    def _enqueue_batch(self, partition: int, tasks: Sequence[NewTask]) -> list[Code]:
+    def _enqueue_batch(
+        self, partition: int, tasks: Sequence[NewTask], from_task: str
+    ) -> list[Code]:
         names = self._partition(partition)
         queues: dict[str, int] = {}
         replicas = self.settings.wait_replicas
         args: list[Argument] = [len(tasks), new_request_id(), "1" if replicas else ""]
+        args += (from_task, self.keys.fleet_channel)
         for task in tasks:
             queue = task.queue
             args += (
@@ -102,15 +108,16 @@ class Requests(Calls):
         """
         names = self.keys.of(task_id)
         keys = [names.record(task_id), names.tasks, names.new_queue(), names.failed]
-        args = [task_id, new_request_id(), *(str(state) for state in states)]
+        args = [task_id, new_request_id(), self.keys.fleet_channel, *map(str, states)]
         return Code(self._run("restart", keys, args))
 
-    def remove(self, task_id: str, force: bool = False) -> Code:
+    def remove(self, task_id: str, force: bool = False, only_failed: bool = False) -> Code:
         """Forget a task and its record.
 
         Args:
             task_id: The task.
             force: Remove a running task too; its worker finds the lease lost and stops it.
+            only_failed: Remove only a failure that is kept; others are ``WRONG_STATE``.
 
         Returns:
             ``OK``, ``ALREADY`` (it is gone, and an attempt of this call whose reply was lost may
@@ -126,7 +133,12 @@ class Requests(Calls):
             names.new_queue(),
             names.end_queue,
         ]
-        args = [task_id, "1" if force else "", self.keys.task_prefix]
+        args = [
+            task_id,
+            "1" if force else "",
+            self.keys.task_prefix,
+            "1" if only_failed else "",
+        ]
         # Nothing is left by which the script could know its repeat; who counts the attempts can.
         counted = Counted(self._link)
         code = self.using(counted)._run("remove", keys, args)

@@ -105,7 +105,7 @@ class Timetable(Calls):
         ]
         named = "" if queue == DEFAULT_QUEUE else queue
         args: list[Any] = [name, expected, _stamp(following), task_id, task, data, named, expires]
-        args += (self.keys.wake_channel, names.number)
+        args += (self.keys.wake_channel, names.number, self.keys.fleet_channel)
         code, due, now = self._run("schedule_tick", keys, args)
         return Tick(code == 1, float(due) if due else None, float(now))
 

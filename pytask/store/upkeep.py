@@ -6,6 +6,7 @@ clock, so correctness never depends on there being one Monitor.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Mapping, Sequence
 from typing import NamedTuple
 
@@ -62,6 +63,7 @@ class Upkeep(Calls):
             min(limit, MAX_BATCH),
             self.keys.wake_channel,
             partition,
+            self.keys.fleet_channel,
             *called,
         ]
         moved, wait = self._run("promote", keys, args)
@@ -180,9 +182,22 @@ class Upkeep(Calls):
         return ended
 
     def acknowledge_ended(
-        self, partition: int, worker: str, ended: Sequence[Ended], *, keep_failed: bool
+        self,
+        partition: int,
+        worker: str,
+        ended: Sequence[Ended],
+        *,
+        keep_failed: bool,
+        keep_results: float = 0.0,
     ) -> list[Code]:
-        """Forget ended tasks that were dealt with; failures are kept if asked.
+        """Forget ended tasks that were dealt with; failures are kept if asked, results for a time.
+
+        Args:
+            partition: Where they live.
+            worker: Whose Cleanup dealt with them.
+            ended: The tasks, as they were taken.
+            keep_failed: Whether failures stay, listed, until :meth:`forget_failed`.
+            keep_results: Seconds until Redis forgets a success.
 
         Returns:
             For each its code, ``OK``, ``MISSING``, ``NOT_OWNER`` (restarted meanwhile, left alone)
@@ -193,7 +208,7 @@ class Upkeep(Calls):
         names = self._partition(partition)
         keys = [names.end_claim(worker), names.tasks, names.failed, names.end_queue]
         keys += [names.record(item.task_id) for item in ended]
-        args = ["1" if keep_failed else ""]
+        args: list[Argument] = ["1" if keep_failed else "", math.ceil(keep_results * 1000)]
         for item in ended:
             args += (item.task_id, item.done_run)
         return codes(self._run("acknowledge_ended", keys, args))
@@ -225,12 +240,13 @@ class Upkeep(Calls):
 
     def beat_worker(self, worker: str, details: Mapping[str, str]) -> None:
         """Enter a worker in the registry with the server's time."""
-        args = [worker, *(text for item in details.items() for text in item)]
+        args: list[Argument] = [worker, self.keys.fleet_channel]
+        args += (text for item in details.items() for text in item)
         self._run("beat_worker", [self.keys.workers, self.keys.worker(worker)], args)
 
     def leave_fleet(self, worker: str) -> None:
         """Mark a worker as gone; a Monitor drops it once nothing of it is left."""
-        self._run("leave_fleet", [self.keys.workers], [worker])
+        self._run("leave_fleet", [self.keys.workers], [worker, self.keys.fleet_channel])
 
     def forget_worker(self, worker: str) -> Code:
         """Drop a dead worker from the registry.
@@ -239,7 +255,8 @@ class Upkeep(Calls):
             ``OK``, ``MISSING``, or ``FRESH`` (it lives).
         """
         keys = [self.keys.workers, self.keys.worker(worker)]
-        return Code(self._run("forget_worker", keys, [worker, self.settings.worker_timeout]))
+        args: list[Argument] = [worker, self.settings.worker_timeout, self.keys.fleet_channel]
+        return Code(self._run("forget_worker", keys, args))
 
     def list_workers(self) -> list[WorkerInfo]:
         """List the registered workers, living and dead."""

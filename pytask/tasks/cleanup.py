@@ -58,7 +58,8 @@ def find_handler(path: str) -> Handler:
 class Cleanup(Task):
     """Forgets tasks that have ended, after an optional handler has seen them.
 
-    A success is forgotten at once; ERROR, EXCEPTION and REVOKED stay for ``keep_failed``.
+    A success is forgotten at once, or after ``keep_results``; ERROR, EXCEPTION and REVOKED stay for
+    ``keep_failed``.
 
     Args:
         task_handler: ``module:attribute`` of a function called with the task ID and the record, a
@@ -139,7 +140,13 @@ class Cleanup(Task):
         failed = [item.task_id for item in ended if not self._handle(item)]
         handled = [item for item in ended if item.task_id not in failed]
         keep = self._settings.keep_failed > 0
-        self._store.acknowledge_ended(partition, worker, handled, keep_failed=keep)
+        self._store.acknowledge_ended(
+            partition,
+            worker,
+            handled,
+            keep_failed=keep,
+            keep_results=self._settings.keep_results,
+        )
         if failed:
             self._store.return_ended(partition, worker, failed)
             self._stopping.wait(RETRY_PAUSE)

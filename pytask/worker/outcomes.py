@@ -115,6 +115,29 @@ def judge(
     return State.EXCEPTION, _encode_text(_traceback_of(error), max_bytes)
 
 
+def describe(error: BaseException, state: State, max_bytes: int) -> bytes:
+    """Return what a record says of what a task raised, a JSON object.
+
+    It has the names of the class and its bases, the message, and for ERROR the traceback, which
+    for EXCEPTION is the output.
+
+    Args:
+        error: What was raised.
+        state: The state the task ends in; empty for one that is no failure.
+        max_bytes: Bound of an output; what is said here stays well below it.
+    """
+    if state not in (State.ERROR, State.EXCEPTION):
+        return b""
+    kinds = [kind for kind in type(error).__mro__ if issubclass(kind, BaseException)]
+    about: dict[str, Any] = {
+        "types": [f"{kind.__module__}.{kind.__qualname__}" for kind in kinds[:20]],
+        "message": _clipped(_text_of(error), max_bytes),
+    }
+    if state is State.ERROR and error.__traceback__ is not None:
+        about["traceback"] = _clipped(_traceback_of(error), max_bytes)
+    return to_json(about)
+
+
 def did_not_fit(error: TypeError) -> bool:
     """Tell whether a call failed because of its arguments, not inside the function called."""
     trace = error.__traceback__
@@ -132,15 +155,19 @@ def _encode_message(error: BaseException, settings: Settings) -> bytes:
 
 
 def _encode_text(text: str, max_bytes: int) -> bytes:
+    return to_json(_clipped(text, max_bytes))
+
+
+def _clipped(text: str, max_bytes: int) -> str:
     # A character takes at most six bytes of JSON; a text of a sixteenth of the bound also leaves
     # room for many of them in one batch.
     bound = max(1000, max_bytes // 16)
-    if len(text) > bound:
-        text = (
-            f"{text[: bound // 3]}\n… {len(text) - bound:,} characters left out …\n"
-            + (text[-(bound - bound // 3) :])
-        )
-    return to_json(text)
+    if len(text) <= bound:
+        return text
+    return (
+        f"{text[: bound // 3]}\n… {len(text) - bound:,} characters left out …\n"
+        + (text[-(bound - bound // 3) :])
+    )
 
 
 def _traceback_of(error: BaseException) -> str:

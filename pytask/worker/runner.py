@@ -244,7 +244,7 @@ class Runner:
         elif state is State.RETRY:
             finisher.add_retry(run, Outcome(run.task_id, run.token, state, output, delay))
         else:
-            finisher.add(run, Outcome(run.task_id, run.token, state, output))
+            finisher.add(run, Outcome(run.task_id, run.token, state, output, 0.0, run.error))
 
     def _start_after(self, before: Run, run: Run) -> None:
         self.request(before, LOST, self._settings.stop_timeout / 5)

@@ -54,6 +54,7 @@ class Run:
         "claimed_at",
         "data",
         "environment",
+        "error",
         "greenlet",
         "instance",
         "intent",
@@ -91,6 +92,8 @@ class Run:
         self.instance: Any = None
         self.stop_greenlet: Any = None
         self.phase = NEW
+        #: What was raised, JSON, if it ends in a failure.
+        self.error = b""
         self.intent = KEEP
         #: The stop has taken effect: whatever ``start`` does now, it was stopped.
         self.stopping = False

@@ -17,7 +17,7 @@ INCLUDES = sorted(path.stem for path in (LUA / "include").glob("*.lua"))
 
 #: A full server lets everything go on that ends tasks or keeps leases; these add data.
 REFUSED_WHEN_FULL = {"enqueue", "claim", "restart", "schedule_tick", "acquire_permits"}
-READ_ONLY = {"read_workers"}
+READ_ONLY = {"read_records", "read_workers"}
 
 HEADER = """#!lua
 -- demo: A -> B
