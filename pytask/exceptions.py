@@ -36,11 +36,10 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterable, Mapping, Sequence
+    from typing import Any
 
     from pytask.shell import CommandResult
-from collections.abc import Iterable, Mapping
-from typing import Any
 
 
 class PyTaskException(Exception):
@@ -132,8 +131,12 @@ class TaskFailed(PyTaskException):
             if "\n" in output:
                 self.remote_traceback = output
             said = output.rpartition("\n")[2] if said is None else said
+        if said is None and isinstance(output, dict):
+            # A task that was given up.
+            said = _text(output.get("reason"))
         self.message = str(output) if said is None else said
-        super().__init__(f"task {task_id} ended as {state}: {self.message}")
+        # Not super(): beside a class of the caller's, that would call the __init__ of that class.
+        Exception.__init__(self, f"task {task_id} ended as {state}: {self.message}")
 
     def __str__(self) -> str:
         text = str(self.args[0])
@@ -193,8 +196,11 @@ def task_failed(
     for kind in raises:
         if f"{kind.__module__}.{kind.__qualname__}" in failed.types:
             # Its own __init__ is not called: who knows what it would want.
-            both = type(kind.__name__, (type(failed), kind), {"__module__": kind.__module__})
-            known: TaskFailed = both(task_id, state, output, error)
+            try:
+                both = type(kind.__name__, (type(failed), kind), {"__module__": kind.__module__})
+                known: TaskFailed = both(task_id, state, output, error)
+            except TypeError:
+                continue  # a class that cannot be one of two bases, such as ExceptionGroup
             return known
     return failed
 

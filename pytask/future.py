@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from pytask.exceptions import TaskNotFound, WaitTimeout, task_failed
 from pytask.messages import END_EVENTS, REMOVED, Event, read_message, read_value
 from pytask.states import READY, State
-from pytask.watches import DONE, MAX_EVENTS, STAGES, Outcome, Watch
+from pytask.watches import DONE, MAX_EVENTS, QUEUED, STAGES, STARTED, Outcome, Watch
 
 if TYPE_CHECKING:
     from pytask.helpers import PyTaskHelpers
@@ -108,10 +108,13 @@ class TaskFuture:
             return self._ended.state
         deadline = None if timeout is None else time.monotonic() + timeout
         if timeout is not None and timeout <= 0:
-            now = self._read()
-            if now in READY:
+            now = self._read(keep=True)
+            if now in READY or (stage <= STARTED and now in (State.RUNNING, State.RETRY)):
                 assert now is not None
                 return now
+            if now is None or stage <= QUEUED:
+                # The listener knows whether its end was heard, or it is delayed.
+                deadline = time.monotonic() + 1.0
         changed = threading.Event()
         with self._watching(changed.set, stage) as watch:
             while not self._has_come(watch, stage):
@@ -263,8 +266,8 @@ class TaskFuture:
     def _is_over(self) -> bool:
         return not self._feed and self._read() in (*READY, None)
 
-    def _read(self) -> State | None:
-        """Read the record; remembers an end."""
+    def _read(self, keep: bool = False) -> State | None:
+        """Read the record; remembers an end if asked."""
         [values] = self._helpers.store.read_states([self.id]).values()
         state, task, output, error = values
         if state is None and task is None:
@@ -273,7 +276,7 @@ class TaskFuture:
             known = State((state or b"WAIT").decode())
         except ValueError:
             return State.WAIT
-        if known in READY:
+        if keep and known in READY:
             self._ended = Outcome(known, read_value(output), read_value(error))
         return known
 

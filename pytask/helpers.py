@@ -281,7 +281,9 @@ class PyTaskHelpers(Looking, Queueing, Locking, DeadLetters, Following):
         return [task.task_id for task in new]
 
     def _enqueue(self, tasks: Sequence[NewTask]) -> None:
-        codes = self.store.enqueue(tasks, running_task_id())
+        if from_task := running_task_id():
+            tasks = [task._replace(from_task=from_task) for task in tasks]
+        codes = self.store.enqueue(tasks)
         if self.on_queued is not None:
             self.on_queued([task for task, code in zip(tasks, codes, strict=True) if code > 0])
         for task, code in zip(tasks, codes, strict=True):

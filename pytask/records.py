@@ -65,6 +65,8 @@ class NewTask(NamedTuple):
     policy: bytes = b""
     #: Unix seconds from which it may start, in place of a delay; 0: no such time.
     at: float = 0.0
+    #: The task that starts it, and all others of the same call; empty: none.
+    from_task: str = ""
 
 
 class Claimed(NamedTuple):

@@ -140,8 +140,8 @@ class Settings:
         zero_allowed = {
             "drain_timeout",
             "keep_failed",
-            "max_tasks",
             "keep_results",
+            "max_tasks",
             "missing_grace",
             "process_pool_size",
             "redis_grace",

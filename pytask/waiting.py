@@ -111,15 +111,16 @@ class Waiters:
     # What the listener does
 
     def _run(self) -> None:
-        subscription = self._subscription = Subscription(
-            self._helpers.link,
-            # Never empty, or nobody could wake it.
-            channels=[f"{self._helpers.keys.task_prefix}\1{os.urandom(8).hex()}"],
-            on_confirmed=self._confirmed,
-            lock=self._lock_of_feed(),
-        )
+        subscription: Subscription | None = None
         idle_since = swept_at = time.monotonic()
         try:
+            subscription = self._subscription = Subscription(
+                self._helpers.link,
+                # Never empty, or nobody could wake it.
+                channels=[f"{self._helpers.keys.task_prefix}\1{os.urandom(8).hex()}"],
+                on_confirmed=self._confirmed,
+                lock=make_lock(self._native),  # not the other one, held while watches are added
+            )
             while True:
                 self._is_woken = False
                 while self._commands:
@@ -141,11 +142,8 @@ class Waiters:
             raise
         finally:
             self._subscription = None
-            subscription.close()
-
-    def _lock_of_feed(self) -> Any:
-        # Not the other one, which is held while watches are added.
-        return make_lock(self._native)
+            if subscription is not None:
+                subscription.close()
 
     def _may_end(self, idle: float) -> bool:
         with self._lock:
@@ -194,6 +192,7 @@ class Waiters:
         due = [watch for watch in self._due.values() if watch.is_wanted and watch.outcome is None]
         self._due.clear()
         if not due:
+            self._failing_since = None
             return
         store = self._helpers.store.patient(0)
         try:

@@ -50,6 +50,7 @@ TUNING = {
     "hub_stall_timeout": "Seconds of a blocked event loop after which the leases lapse.",
     "missing_grace": "Seconds an ID without a record waits for one.",
     "keep_failed": "Seconds failed tasks are kept to look at; 0: not at all.",
+    "keep_results": "Seconds results are kept once Cleanup has seen them; 0: not at all.",
     "schedule_periodic": "Start the tasks of schedules from this worker.",
     "block_seconds": "Longest blocking wait for a new task, in seconds.",
     "claim_batch": "Most tasks one claim takes.",

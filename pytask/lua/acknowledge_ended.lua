@@ -1,13 +1,13 @@
 #!lua flags=allow-oom
 -- acknowledge_ended: claim list of a Cleanup -> forgotten, or kept as failed
 -- Confirm that ended tasks were dealt with. A success is forgotten, at once or by Redis itself when its
--- result was kept for long enough; a failure is kept and listed for a
--- person to look at, unless the retention is zero. A task that was restarted since it was taken (its
--- done_run differs) is not touched.
+-- result was kept for long enough; a failure is kept and listed for a person to look at, unless the
+-- retention is zero. A task that was restarted since it was taken (its done_run differs) is not touched.
 --
 -- KEYS[1] claim list (list)  KEYS[2] tasks (set)  KEYS[3] failed (zset)
 -- KEYS[4] end queue (list)  KEYS[5 ..] records (hashes)
--- ARGV[1] '1' to keep failures  ARGV[2] how long to keep results, in milliseconds, then id, done_run, for each task
+-- ARGV[1] '1' to keep failures  ARGV[2] how long to keep results, in milliseconds; then id, done_run, for
+-- each task
 --
 -- Returns a list with a code for each task:
 --          1 forgotten or kept

@@ -5,7 +5,8 @@
 -- What the last run left (output, lost workers) is forgotten, the number of attempts is kept.
 --
 -- KEYS[1] record (hash)  KEYS[2] tasks (set)  KEYS[3] default new queue (list)  KEYS[4] failed (zset)
--- ARGV[1] id  ARGV[2] request id  ARGV[3] channel of the fleet  ARGV[4 ..] states it may be restarted from; none: any
+-- ARGV[1] id  ARGV[2] request id  ARGV[3] channel of the fleet
+-- ARGV[4 ..] states it may be restarted from; none: any
 --
 -- Returns  1 waiting again
 --          2 put back by this very request before

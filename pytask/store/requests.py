@@ -19,7 +19,7 @@ ENQUEUE_BATCH = 400
 class Requests(Calls):
     """Verbs that need no ownership."""
 
-    def enqueue(self, tasks: Sequence[NewTask], from_task: str = "") -> list[Code]:
+    def enqueue(self, tasks: Sequence[NewTask]) -> list[Code]:
         """Create tasks and put them on their queues, in the order given.
 
         A task whose ID is waiting or running is left alone; one that has ended or was stopped
@@ -27,7 +27,6 @@ class Requests(Calls):
 
         Args:
             tasks: Any number; they are sent in batches per partition.
-            from_task: The task that starts them; empty: none.
 
         Returns:
             For each its code, ``OK``, ``ALREADY`` (a repeat of this call found it done), ``EXISTS``
@@ -35,7 +34,7 @@ class Requests(Calls):
         """
         if len(tasks) == 1:
             partition = self.keys.partition_of(tasks[0].task_id)
-            return self._enqueue_batch(partition, tasks, from_task)
+            return self._enqueue_batch(partition, tasks)
         result: list[Code] = [Code.OK] * len(tasks)
         by_partition: dict[int, list[int]] = defaultdict(list)
         for index, task in enumerate(tasks):
@@ -43,19 +42,17 @@ class Requests(Calls):
         for partition, indexes in by_partition.items():
             for batch in chunks(indexes, ENQUEUE_BATCH):
                 wanted = [tasks[index] for index in batch]
-                reply = self._enqueue_batch(partition, wanted, from_task)
+                reply = self._enqueue_batch(partition, wanted)
                 for index, code in zip(batch, reply, strict=True):
                     result[index] = code
         return result
 
-    def _enqueue_batch(
-        self, partition: int, tasks: Sequence[NewTask], from_task: str
-    ) -> list[Code]:
+    def _enqueue_batch(self, partition: int, tasks: Sequence[NewTask]) -> list[Code]:
         names = self._partition(partition)
         queues: dict[str, int] = {}
         replicas = self.settings.wait_replicas
         args: list[Argument] = [len(tasks), new_request_id(), "1" if replicas else ""]
-        args += (from_task, self.keys.fleet_channel)
+        args += (tasks[0].from_task, self.keys.fleet_channel)
         for task in tasks:
             queue = task.queue
             args += (

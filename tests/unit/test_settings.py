@@ -14,6 +14,7 @@ WHOLE = [field.name for field in fields(Settings) if field.type == "int"]
 ZERO_ALLOWED = {
     "drain_timeout",
     "keep_failed",
+    "keep_results",
     "max_tasks",
     "missing_grace",
     "process_pool_size",
