@@ -10,9 +10,10 @@ from typing import TYPE_CHECKING, Any
 from pytask.concurrency.making import make_instance
 from pytask.concurrency.other_modes import OtherModes
 from pytask.concurrency.workplaces import HubPlace
+from pytask.exceptions import task_failed
 from pytask.records import Claimed, new_task_id
 from pytask.serializers import decode_value, encode_data
-from pytask.worker.outcomes import decode_data, encode_result
+from pytask.worker.outcomes import ChildError, decode_data, encode_result
 from pytask.worker.runs import DONE, STARTED, Run
 
 if TYPE_CHECKING:
@@ -24,6 +25,9 @@ if TYPE_CHECKING:
 class _Silent:
     """Stands for the store of a task that is in no store: nobody can follow it."""
 
+    def __init__(self, settings: Settings) -> None:
+        self.settings = settings
+
     def publish(self, task_id: str, event: str, data: bytes = b"null") -> None:
         """Drop an event."""
 
@@ -31,9 +35,8 @@ class _Silent:
 class _Here:
     """The environment of a task that is executed here."""
 
-    store: Any = _Silent()
-
     def __init__(self, helpers: PyTaskHelpers, settings: Settings) -> None:
+        self.store: Any = _Silent(settings)
         self.helpers = helpers
         self.settings = settings
 
@@ -56,6 +59,10 @@ def execute(
     try:
         # What the task sets in its context, itself among it, ends with it.
         value = copy_context().run(_live, kind, run, modes)
+    except ChildError as error:
+        # The exception itself has stayed in the child process.
+        output, about = decode_value(error.output), decode_value(error.about)
+        raise task_failed(run.task_id, error.state, output, about) from None
     finally:
         run.phase = DONE
         modes.close()

@@ -211,7 +211,8 @@ class TaskFuture:
         It is called in a thread of pytask's, or a greenlet where gevent has patched threads: one
         callback after the other, so those that take long delay each other, nothing else. What it
         raises is logged. There ``future.result()`` returns, or raises, at once. It is called as
-        well when the task turns out to have no record: then ``result`` raises ``TaskNotFound``.
+        well when the task turns out to have no record: then ``result`` raises ``TaskNotFound``. It
+        is not called if the helpers are closed, or the process ends, before that.
 
         Args:
             callback: Called with this future.
@@ -225,6 +226,7 @@ class TaskFuture:
             called.set()
             if self._ended is None:
                 self._ended = watch.outcome
+            self._let_go()
             watch.remove_listener(tell)
             waiters.release(watch)
             waiters.call_later(lambda: callback(self))

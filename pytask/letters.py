@@ -6,7 +6,7 @@ from collections.abc import Callable
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from pytask.exceptions import InvalidTask
+from pytask.exceptions import InvalidTask, task_failed
 from pytask.messages import read_value
 from pytask.states import FAILED, Code
 
@@ -31,6 +31,17 @@ class FailedTask(NamedTuple):
     kept_at: datetime
     output: Any
     record: dict[str, str]
+
+    @property
+    def reason(self) -> str:
+        """What the task raised, or why it was given up, in one line."""
+        about = read_value(self.record.get("error"))
+        failure = task_failed(
+            self.task_id, self.state, self.output, about if isinstance(about, dict) else None
+        )
+        lines = failure.message.strip().splitlines()
+        name = failure.type.rpartition(".")[2] if failure.type else ""
+        return ": ".join(filter(None, (name, lines[0] if lines else "")))
 
 
 class DeadLetters:

@@ -267,7 +267,8 @@ class PyTask(Configuring, Pluggable):
         Raises:
             UnknownTask: There is no such class.
             InvalidTask: The data, or what it returned, have no JSON form, or do not fit.
-            Exception: Whatever the task raises, as it is.
+            TaskFailed: It raised in a child process, as ``CONCURRENCY = "process"`` has it.
+            Exception: Whatever the task raises otherwise, as it is.
         """
         # Here, because it needs greenlet, and an app that is only a client does not.
         from pytask.executing import execute

@@ -104,10 +104,16 @@ def current_task() -> Task:
     return task
 
 
+#: The task for which the worker carries out what its child process asks.
+asked_by: ContextVar[str] = ContextVar("pytask.asked_by", default="")
+
+
 def running_task_id() -> str:
     """Return the ID of the task whose code is running, empty outside of a task."""
     task = current.get()
-    binding = task.__dict__.get("_binding") if task is not None else None
+    if task is None:
+        return asked_by.get()
+    binding = task.__dict__.get("_binding")
     return "" if binding is None else str(binding.task_id)
 
 

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from pytask.records import WorkerInfo
 
 #: Fields of a record that hold JSON or MessagePack.
-_JSON_FIELDS = ("data", "output")
+_JSON_FIELDS = ("data", "output", "error")
 #: Fields of a record that hold unix seconds.
 _TIME_FIELDS = ("created", "started", "ended", "last_update", "expires")
 

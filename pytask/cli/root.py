@@ -8,6 +8,7 @@ from pytask import __version__
 from pytask.cli.config import config
 from pytask.cli.control import reload, remove, restart, stop
 from pytask.cli.follow import events
+from pytask.cli.letters import failed
 from pytask.cli.look import list_tasks, schedules, show, status
 from pytask.cli.queues import flush, pause, queues, resume
 from pytask.cli.rpc import rpc
@@ -41,7 +42,7 @@ def pytask(context: click.Context) -> int | None:
 
 
 _QUEUES = (queues, pause, resume, flush)
-_WATCHING = (status, show, list_tasks, schedules, events)
+_WATCHING = (status, show, list_tasks, failed, schedules, events)
 
 for _command in (worker, config, start, stop, reload, restart, remove, *_QUEUES, *_WATCHING):
     pytask.add_command(_command)

@@ -30,6 +30,7 @@ from pytask.settings import Settings
 from pytask.shell import CommandResult, run_here
 from pytask.states import State
 from pytask.task import Retry
+from pytask.worker import outcomes
 from pytask.worker.outcomes import encode_result, judge
 
 _PR_SET_PDEATHSIG = 1
@@ -327,6 +328,7 @@ def describe(error: BaseException, task_class: Any, settings: Settings) -> dict[
         "text": f"{type(error).__name__}: {error}"[:1000],
         "again": isinstance(error, worth) and not isinstance(error, UnfitTask),
         "delay": getattr(error, "delay", None) if isinstance(error, Retry) else None,
+        "about": outcomes.describe(error, state, settings.max_output_bytes),
     }
 
 

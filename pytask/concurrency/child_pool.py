@@ -20,6 +20,7 @@ from pytask.concurrency.door import Ticket
 from pytask.concurrency.frames import FrameReader, pack
 from pytask.exceptions import ChildDied, LeaseLost, TaskStateError
 from pytask.future import TaskFuture
+from pytask.task import asked_by
 from pytask.worker.outcomes import ChildError
 
 logger = logging.getLogger("pytask.child")
@@ -162,6 +163,7 @@ class ChildProcess:
         try:
             if bound is None or bound.is_over:
                 raise LeaseLost(f"{name}() was not carried out: the run that asked for it is over")
+            asked_by.set(bound.task_id)
             found = getattr(_target_of(bound.environment, target), name)
             value = found(*args, **kwargs) if callable(found) else found
             if isinstance(value, TaskFuture):

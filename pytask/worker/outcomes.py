@@ -34,16 +34,24 @@ class ChildError(Exception):
         text: Type and message of the exception.
         again: Whether ``retry_on`` of its class names it.
         delay: Seconds until the next try, if it said so itself.
+        about: What :func:`describe` says of it.
     """
 
     def __init__(
-        self, state: str, output: bytes, text: str, again: bool, delay: float | None
+        self,
+        state: str,
+        output: bytes,
+        text: str,
+        again: bool,
+        delay: float | None,
+        about: bytes = b"",
     ) -> None:
         super().__init__(text)
         self.state = State(state)
         self.output = output
         self.again = again
         self.delay = delay
+        self.about = about
 
 
 #: Their traceback would only show the worker.
@@ -128,6 +136,8 @@ def describe(error: BaseException, state: State, max_bytes: int) -> bytes:
     """
     if state not in (State.ERROR, State.EXCEPTION):
         return b""
+    if isinstance(error, ChildError):
+        return error.about
     kinds = [kind for kind in type(error).__mro__ if issubclass(kind, BaseException)]
     about: dict[str, Any] = {
         "types": [f"{kind.__module__}.{kind.__qualname__}" for kind in kinds[:20]],
