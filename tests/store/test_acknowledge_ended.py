@@ -5,6 +5,7 @@ import time
 import pytest
 
 from pytask.states import FAILED, Code, State
+from tests.support.waiting import wait_until
 
 
 def take(lab):
@@ -163,3 +164,45 @@ def test_an_end_that_was_returned_before_it_was_acknowledged_is_not_seen_again(l
 
     assert lab.end_queue() == []
     assert "end_entry" not in lab.record(task_id)
+
+
+def test_a_result_is_kept_for_its_time_and_forgotten_by_redis(lab):
+    task_id, failed = lab.ended(State.SUCCESS, b'"here"'), lab.ended(State.ERROR)
+    ended = take(lab)
+
+    codes = lab.store.acknowledge_ended(
+        lab.partition, "w", ended, keep_failed=True, keep_results=60.0
+    )
+
+    assert codes == [Code.OK, Code.OK]
+    record = lab.record(task_id)
+    assert (record["state"], record["output"], record["kept"]) == ("SUCCESS", '"here"', "1")
+    assert not {"end_entry", "end_claim"} & record.keys()
+    assert 0 < lab.call("PTTL", lab.names.record(task_id)) <= 60_000
+    assert lab.call("PTTL", lab.names.record(failed)) == -1
+    assert lab.scores(lab.names.failed).keys() == {failed}
+    assert lab.active() == set()
+    lab.call("PEXPIRE", lab.names.record(task_id), 1)
+    wait_until(lambda: not lab.record(task_id))
+
+
+def test_a_repeat_keeps_a_result_no_longer(lab):
+    task_id = lab.ended()
+    ended = take(lab)
+    lab.store.acknowledge_ended(lab.partition, "w", ended, keep_failed=True, keep_results=0.001)
+    again = lab.store.acknowledge_ended(
+        lab.partition, "w", ended, keep_failed=True, keep_results=60.0
+    )
+    assert again in ([Code.OK], [Code.MISSING])
+    assert lab.entries(lab.names.end_claim("w")) == []
+    assert lab.record(task_id).get("kept") in (None, "1")
+
+
+def test_nobody_takes_a_kept_result_for_an_orphan(lab):
+    task_id = lab.ended()
+    lab.store.acknowledge_ended(
+        lab.partition, "w", take(lab), keep_failed=True, keep_results=60.0
+    )
+    before = lab.snapshot()
+    assert lab.store.adopt(task_id) is Code.WRONG_STATE
+    assert lab.snapshot() == before

@@ -319,3 +319,10 @@ def test_promoters_hear_of_a_task_that_is_due_sooner_than_the_others(lab, connec
         assert hearer.get(0.05) is None
     finally:
         hearer.close()
+
+
+def test_the_task_that_starts_others_stands_in_their_records(lab):
+    first, second, third = lab.waiting(from_task="parent"), lab.waiting(), lab.waiting()
+    assert lab.record(first)["from_task"] == "parent"
+    assert "from_task" not in lab.record(second)
+    assert "from_task" not in lab.record(third)

@@ -301,3 +301,27 @@ def test_an_output_that_is_empty_is_announced_all_the_same(lab, events_of):
     assert lab.finish(run, State.SUCCESS, b"") is Code.OK
     assert decode_value(events.get())["event"] == "started"
     assert events.get() == b'{"event":"success","data":}'
+
+
+def test_what_was_raised_is_stored_with_a_failure_and_published(lab, events_of):
+    about = b'{"types":["a.B"],"message":"why"}'
+    run, retried = lab.running(), lab.running()
+    listener = events_of(run.task_id)
+    outcomes = [
+        Outcome(run.task_id, run.token, State.ERROR, b'"why"', 0.0, about),
+        Outcome(retried.task_id, retried.token, State.RETRY, b'"why"', 5.0),
+    ]
+    assert lab.store.finish(lab.partition, outcomes) == [Code.OK, Code.OK]
+    assert lab.record(run.task_id)["error"] == about.decode()
+    assert listener.get() == b'{"event":"error","data":"why","error":' + about + b"}"
+    assert "error" not in lab.record(retried.task_id)
+    assert retried.task_id in lab.scores(lab.names.delayed)
+
+
+def test_what_was_raised_is_forgotten_by_a_restart(lab):
+    run = lab.running()
+    lab.store.finish(
+        lab.partition, [Outcome(run.task_id, run.token, State.ERROR, b"1", 0.0, b'{"types":[]}')]
+    )
+    lab.store.restart(run.task_id)
+    assert "error" not in lab.record(run.task_id)

@@ -147,3 +147,32 @@ def test_foreign_values_under_our_keys_change_nothing(lab):
         names.end_queue: b"list",
     }
     lab.check_wrong_types(lambda: lab.store.remove(task_id), keys)
+
+
+def test_only_what_is_kept_as_failed_is_dropped(lab):
+    failed, running = lab.ended(State.ERROR), lab.running()
+    waiting, done = lab.waiting(), lab.ended()
+    ended = [one for one in lab.store.take_ended(lab.partition, "w") if one.task_id == failed]
+    lab.store.acknowledge_ended(lab.partition, "w", ended, keep_failed=True)
+    before = lab.snapshot()
+    for task_id in (running.task_id, waiting, done):
+        assert lab.store.remove(task_id, only_failed=True) is Code.WRONG_STATE
+    assert lab.snapshot() == before
+
+    assert lab.store.remove(failed, only_failed=True) is Code.OK
+    assert not lab.record(failed)
+
+
+def test_a_failure_that_was_retried_meanwhile_is_not_dropped(lab):
+    task_id = lab.ended(State.ERROR)
+    lab.store.acknowledge_ended(
+        lab.partition, "w", lab.store.take_ended(lab.partition, "w"), keep_failed=True
+    )
+    codes = lab.race(
+        [
+            lambda: lab.store.restart(task_id, [State.ERROR]),
+            lambda: lab.store.remove(task_id, only_failed=True),
+        ]
+    )
+    assert codes in ([Code.OK, Code.WRONG_STATE], [Code.MISSING, Code.OK])
+    assert lab.record(task_id).get("state") == ("WAIT" if codes[0] is Code.OK else None)

@@ -160,3 +160,17 @@ def test_a_restart_forgets_retries_and_keeps_what_was_decided_for_the_task(lab):
     assert lab.store.restart(task_id) is Code.OK
     [run] = lab.claim().claimed
     assert run.policy == b'0 {"max_retries":9}'
+
+
+def test_a_result_that_is_kept_lives_on_when_its_task_is_restarted(lab):
+    task_id = lab.ended()
+    ended = lab.store.take_ended(lab.partition, "w")
+    lab.store.acknowledge_ended(
+        lab.partition, "w", ended, keep_failed=True, keep_results=60.0
+    )
+
+    assert lab.store.restart(task_id) is Code.OK
+
+    assert lab.call("PTTL", lab.names.record(task_id)) == -1
+    assert "kept" not in lab.record(task_id)
+    assert lab.queue() == [task_id]

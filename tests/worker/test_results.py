@@ -1,10 +1,16 @@
 """Results and ends: typed errors, callbacks, waiting for stages, and who waits where."""
 
+import asyncio
+import json
+import os
 import pickle
+import sys
 import threading
+from pathlib import Path
 from typing import Any
 
 import gevent
+import gevent.subprocess
 import pytest
 
 from pytask import (
@@ -23,6 +29,7 @@ from pytask import (
 )
 from pytask.exceptions import UnknownTask
 from tests.support.waiting import wait_until
+from tests.support.worker import ROOT
 from tests.worker import tasks_of_results as tasks
 from tests.worker.conftest import LiveWorker, Serve
 
@@ -384,3 +391,38 @@ def test_plain_threads_wait_side_by_side(worker: LiveWorker) -> None:
     for thread in threads:
         thread.join(PATIENCE)
     assert sorted(found) == sorted([*range(8)] * 2)
+
+
+# asyncio
+
+
+def test_event_loops_of_an_unpatched_program_await_futures(
+    worker: LiveWorker, address: Any, namespace: Any
+) -> None:
+    program = str(Path(__file__).with_name("awaiting_program.py"))
+    done = gevent.subprocess.run(
+        [sys.executable, program, str(address), json.dumps(namespace.options)],
+        cwd=ROOT,
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
+        capture_output=True,
+        timeout=90,
+        text=True,
+    )
+    assert done.returncode == 0, done.stderr
+    loops, values, told, listeners, has_gevent = json.loads(done.stdout)
+    assert loops == [[["TaskCrashed", "TaskNotFound"], 53]] * 3
+    assert (values, told) == (["plain"] * 5, ["told"])
+    # One listener for three loops and all the threads; and an event loop needs no gevent.
+    assert (listeners, has_gevent) == (1, False)
+
+
+def test_a_program_that_gevent_has_patched_may_await_too(worker: LiveWorker) -> None:
+    future = worker.helpers.submit("in-greenlet", {"value": 7}, watch=True)
+    found: list[Any] = []
+
+    async def main() -> None:
+        found.append(await future)
+
+    pool = gevent.get_hub().threadpool
+    pool.spawn(lambda: asyncio.new_event_loop().run_until_complete(main())).get(timeout=PATIENCE)
+    assert found == [7]
