@@ -199,7 +199,7 @@ class TaskFuture:
                 with suppress(RuntimeError):
                     loop.call_soon_threadsafe(changed.set)
 
-            with self._watching(tell, DONE, native=True) as watch:
+            with self._watching(tell, DONE) as watch:
                 while not self._has_come(watch, DONE):
                     await changed.wait()
                     changed.clear()
