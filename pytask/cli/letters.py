@@ -98,9 +98,7 @@ def _list(helpers: PyTaskHelpers, number: int, after: int, as_json: bool) -> Non
         echo_table(("ID", "TASK", "STATE", "KEPT SINCE", "REASON"), rows)
 
 
-def _each(
-    ids: tuple[str, ...], act: Callable[[str], bool], done: str, as_json: bool
-) -> int | None:
+def _each(ids: tuple[str, ...], act: Callable[[str], bool], done: str, as_json: bool) -> int | None:
     result = None
     for task_id in ids:
         ok = act(task_id)

@@ -200,9 +200,7 @@ def test_a_repeat_keeps_a_result_no_longer(lab):
 
 def test_nobody_takes_a_kept_result_for_an_orphan(lab):
     task_id = lab.ended()
-    lab.store.acknowledge_ended(
-        lab.partition, "w", take(lab), keep_failed=True, keep_results=60.0
-    )
+    lab.store.acknowledge_ended(lab.partition, "w", take(lab), keep_failed=True, keep_results=60.0)
     before = lab.snapshot()
     assert lab.store.adopt(task_id) is Code.WRONG_STATE
     assert lab.snapshot() == before

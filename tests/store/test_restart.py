@@ -165,9 +165,7 @@ def test_a_restart_forgets_retries_and_keeps_what_was_decided_for_the_task(lab):
 def test_a_result_that_is_kept_lives_on_when_its_task_is_restarted(lab):
     task_id = lab.ended()
     ended = lab.store.take_ended(lab.partition, "w")
-    lab.store.acknowledge_ended(
-        lab.partition, "w", ended, keep_failed=True, keep_results=60.0
-    )
+    lab.store.acknowledge_ended(lab.partition, "w", ended, keep_failed=True, keep_results=60.0)
 
     assert lab.store.restart(task_id) is Code.OK
 

@@ -51,9 +51,7 @@ async def main() -> list[object]:
 
 
 loops: list[object] = []
-threads = [
-    threading.Thread(target=lambda: loops.append(asyncio.run(main()))) for _ in range(2)
-]
+threads = [threading.Thread(target=lambda: loops.append(asyncio.run(main()))) for _ in range(2)]
 for thread in threads:
     thread.start()
 loops.append(asyncio.run(main()))

@@ -270,9 +270,7 @@ def test_closing_the_helpers_wakes_who_waits(address: Any, namespace: Any) -> No
     assert "closed while the task was waited for" in str(error.value)
 
 
-def test_a_redis_that_does_not_answer_ends_the_wait(
-    disposable_server: Any, namespace: Any
-) -> None:
+def test_a_redis_that_does_not_answer_ends_the_wait(disposable_server: Any, namespace: Any) -> None:
     server = disposable_server("valkey")
     helpers = PyTaskHelpers(server.url, **namespace.options, redis_patience=0.5)
     future = helpers.submit("never")
