@@ -237,9 +237,15 @@ def test_a_look_without_waiting_answers_at_once(worker: LiveWorker) -> None:
         worker.helpers.future("nowhere").wait(0)
 
 
+def trouble_of(future: Any, kind: type[Exception]) -> Exception:
+    with pytest.raises(kind) as caught:
+        future.wait()
+    return caught.value
+
+
 def test_a_removed_task_ends_the_wait(worker: LiveWorker) -> None:
     future = worker.helpers.submit("in-greenlet", queue="nobody-serves-it")
-    waiting = gevent.spawn(lambda: pytest.raises(TaskNotFound, future.wait, PATIENCE))
+    waiting = gevent.spawn(trouble_of, future, TaskNotFound)
     future.wait(PATIENCE, until="queued")
     worker.helpers.remove_task(future.id)
     waiting.get(timeout=PATIENCE)
@@ -262,12 +268,12 @@ def test_a_lost_connection_is_noticed_and_nobody_hangs(worker: LiveWorker, raw: 
 def test_closing_the_helpers_wakes_who_waits(address: Any, namespace: Any) -> None:
     helpers = PyTaskHelpers(address, **namespace.options)
     future = helpers.submit("never")
-    waiting = gevent.spawn(lambda: pytest.raises(RedisUnavailable, future.wait))
+    waiting = gevent.spawn(trouble_of, future, RedisUnavailable)
     future.wait(PATIENCE, until="queued")
     gevent.sleep(0)
     helpers.close()
     error = waiting.get(timeout=PATIENCE)
-    assert "closed while the task was waited for" in str(error.value)
+    assert "closed while the task was waited for" in str(error)
 
 
 def test_a_redis_that_does_not_answer_ends_the_wait(disposable_server: Any, namespace: Any) -> None:
@@ -275,7 +281,7 @@ def test_a_redis_that_does_not_answer_ends_the_wait(disposable_server: Any, name
     helpers = PyTaskHelpers(server.url, **namespace.options, redis_patience=0.5)
     future = helpers.submit("never")
     future.wait(PATIENCE, until="queued")
-    waiting = gevent.spawn(lambda: pytest.raises(RedisUnavailable, future.wait))
+    waiting = gevent.spawn(trouble_of, future, RedisUnavailable)
     gevent.sleep(0)
     server.kill()
     waiting.get(timeout=PATIENCE)
