@@ -11,9 +11,10 @@ one to another node, because the node itself may be gone for good. Nothing is ra
 from __future__ import annotations
 
 import logging
+import os
 import time
 from collections.abc import Callable, Iterable
-from contextlib import AbstractContextManager, nullcontext, suppress
+from contextlib import AbstractContextManager, suppress
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -22,6 +23,9 @@ from pytask.exceptions import RedisError, RedisRejected, RedisUnavailable
 from pytask.records import to_text
 
 logger = logging.getLogger(__name__)
+
+#: Longest read from a feed that does not notice a wakeup.
+DEAF_SECONDS = 0.05
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,6 +55,43 @@ class _Link(Protocol):
     def pubsub(self) -> _Feed: ...
 
 
+class Wakeup:
+    """Wakes whoever listens, from any thread or greenlet.
+
+    Through a pipe, not the connection to Redis: only its owner may use and close that, or the owner
+    would read on from a socket that is gone, or, in another thread, from the next of its number.
+
+    Args:
+        lock: Held while the pipe is written to or closed.
+    """
+
+    def __init__(self, lock: AbstractContextManager[Any]) -> None:
+        self._lock = lock
+        self._is_closed = False
+        self.number, self._end = os.pipe()
+        os.set_blocking(self.number, False)
+        os.set_blocking(self._end, False)
+
+    def wake(self) -> None:
+        """Have the listener return."""
+        with self._lock, suppress(BlockingIOError):
+            if not self._is_closed:
+                os.write(self._end, b"1")
+
+    def clear(self) -> None:
+        """Forget the calls so far; for the listener."""
+        with suppress(BlockingIOError):
+            os.read(self.number, 4096)
+
+    def close(self) -> None:
+        """Wake nobody any more."""
+        with self._lock:
+            if not self._is_closed:
+                self._is_closed = True
+                os.close(self.number)
+                os.close(self._end)
+
+
 class Subscription:
     """Channels and patterns that stay subscribed while Redis comes and goes.
 
@@ -71,7 +112,7 @@ class Subscription:
         patterns: Iterable[str] = (),
         ping_interval: float = 1.0,
         on_confirmed: Callable[[str], object] | None = None,
-        lock: AbstractContextManager[Any] | None = None,
+        wakeup: Wakeup | None = None,
     ) -> None:
         """Remember what to subscribe; nothing is connected yet.
 
@@ -81,7 +122,7 @@ class Subscription:
             patterns: Channels by pattern.
             ping_interval: Seconds between pings; a dead connection is noticed within two.
             on_confirmed: Told each channel or pattern that is (again) subscribed; it must not wait.
-            lock: Held while something is sent; needed if others :meth:`wake` the owner.
+            wakeup: By it others end :meth:`listen`; closed with the subscription.
         """
         self.generation = 0
         self._link = link
@@ -89,7 +130,7 @@ class Subscription:
         self._patterns = dict.fromkeys(patterns)
         self._ping_interval = ping_interval
         self._on_confirmed = on_confirmed
-        self._lock = lock or nullcontext()
+        self._wakeup = wakeup
         self._patience = Patience(None)
         self._feed: _Feed | None = None
         self._is_closed = False
@@ -156,20 +197,15 @@ class Subscription:
 
     def wake(self) -> None:
         """Have :meth:`listen` return soon; the one method that others may call."""
-        feed = self._feed
-        if feed is not None:
-            # Who cannot be woken is busy with connecting, and returns by itself.
-            with suppress(RedisError):
-                self._send(feed, "PING", "wake")
-
-    def _send(self, feed: _Feed, *args: Any) -> None:
-        with self._lock:
-            feed.send(*args)
+        if self._wakeup is not None:
+            self._wakeup.wake()
 
     def close(self) -> None:
         """Close the connection; :meth:`get` returns None from now on."""
         self._is_closed = True
         self._drop_feed()
+        if self._wakeup is not None:
+            self._wakeup.close()
 
     def _step(
         self, deadline: float, until_ready: bool = False, is_eager: bool = False
@@ -177,7 +213,9 @@ class Subscription:
         while not self._is_closed:
             try:
                 feed = self._connected(deadline)
-                reply = feed.read(self._time_to_read(deadline)) if feed is not None else None
+                if feed is not None and is_eager and self._is_woken(feed, deadline):
+                    return None
+                reply = feed.read(self._pause(feed, deadline)) if feed is not None else None
                 if feed is not None and reply is None:
                     self._keep_honest(feed)
             except RedisError as error:
@@ -192,9 +230,21 @@ class Subscription:
                 return message
             if (until_ready and self.ready) or (is_eager and reply is not None):
                 return None
-            if reply is None and time.monotonic() >= deadline:
+            is_deaf = is_eager and self._wakeup is not None and not hasattr(feed, "wait")
+            if reply is None and (is_deaf or time.monotonic() >= deadline):
                 return None
         return None
+
+    def _is_woken(self, feed: _Feed, deadline: float) -> bool:
+        """Wait until there is something to read; return whether to go back to who listens."""
+        if self._wakeup is None:
+            return False
+        timeout = self._time_to_read(deadline)
+        wait = getattr(feed, "wait", None)
+        if wait is None or not wait(timeout, self._wakeup.number):
+            return False
+        self._wakeup.clear()
+        return True
 
     def _connected(self, deadline: float) -> _Feed | None:
         """Return the connection; None when there is none and it is not time to try again."""
@@ -212,14 +262,20 @@ class Subscription:
         self._pinged_at = self._asked_at = time.monotonic()
         self._has_ping_out = False
         if self._channels:
-            self._send(feed, "SUBSCRIBE", *self._channels)
+            feed.send("SUBSCRIBE", *self._channels)
         if self._patterns:
-            self._send(feed, "PSUBSCRIBE", *self._patterns)
+            feed.send("PSUBSCRIBE", *self._patterns)
         return feed
 
     def _time_to_read(self, deadline: float) -> float:
         upkeep_at = self._pinged_at + self._ping_interval
         return max(0.0, min(deadline, upkeep_at) - time.monotonic())
+
+    def _pause(self, feed: _Feed, deadline: float) -> float:
+        pause = self._time_to_read(deadline)
+        # The feed of somebody's own store may be unable to wait for a wakeup as well.
+        is_deaf = self._wakeup is not None and not hasattr(feed, "wait")
+        return min(pause, DEAF_SECONDS) if is_deaf else pause
 
     def _keep_honest(self, feed: _Feed) -> None:
         """Send a ping when one is due; give up a connection that answers none.
@@ -234,7 +290,7 @@ class Subscription:
             raise RedisUnavailable(f"no answer to a ping for {now - self._pinged_at:.1f} s")
         if self._unconfirmed and now >= self._asked_at + 2 * self._ping_interval:
             raise RedisUnavailable("the server answers pings but not the subscription")
-        self._send(feed, "PING", "pytask")
+        feed.send("PING", "pytask")
         self._pinged_at = now
         self._has_ping_out = True
 
@@ -260,7 +316,7 @@ class Subscription:
         if self._feed is None:
             return False
         try:
-            self._send(self._feed, command, *channels)
+            self._feed.send(command, *channels)
         except RedisError as error:
             self._lost(error)
             return False

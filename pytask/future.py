@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from pytask.exceptions import TaskNotFound, WaitTimeout, task_failed
 from pytask.messages import END_EVENTS, REMOVED, Event, read_message, read_value
 from pytask.states import READY, State
-from pytask.watches import DONE, MAX_EVENTS, QUEUED, STAGES, STARTED, Outcome, Watch
+from pytask.watches import DONE, IN_FLIGHT, MAX_EVENTS, QUEUED, STAGES, STARTED, Outcome, Watch
 
 if TYPE_CHECKING:
     from pytask.helpers import PyTaskHelpers
@@ -258,10 +258,12 @@ class TaskFuture:
                     yield event
                 is_last = event is None or event.name in END_EVENTS or event.name == REMOVED
                 if is_last and self._is_over():
-                    return
-                if not self._feed:
+                    # The record is ahead of the messages, which come on another connection.
+                    if event is not None or not changed.wait(IN_FLIGHT):
+                        return
+                elif not self._feed:
                     changed.wait(0.5)
-                    changed.clear()
+                changed.clear()
         finally:
             watch.remove_listener(changed.set)
 

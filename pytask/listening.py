@@ -16,7 +16,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from pytask.events import Message, Subscription
+from pytask.events import Message, Subscription, Wakeup
 from pytask.exceptions import RedisError, WaitTimeout
 from pytask.messages import END_EVENTS, read_message, read_queued, read_value
 from pytask.states import State
@@ -189,7 +189,7 @@ class Listener:
     def __init__(self, helpers: PyTaskHelpers, kind: str) -> None:
         self._helpers = helpers
         self._kind = kind
-        self._subscription = subscribe(helpers, kind, lock=make_lock(native=False))
+        self._subscription = subscribe(helpers, kind, wakeup=Wakeup(make_lock(native=False)))
         self._callbacks: list[tuple[re.Pattern[str], Callback]] = []
         self._ready = threading.Event()
         self._is_closed = False

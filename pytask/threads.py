@@ -27,8 +27,10 @@ def home_of(native: bool) -> tuple[int, int]:
     Args:
         native: The caller is no greenlet; a native thread will do.
     """
-    if native or not is_patched():
+    if not is_patched():
         return (os.getpid(), 0)
+    if native:
+        return (os.getpid(), -1)
     return (os.getpid(), threading.get_native_id())
 
 

@@ -16,11 +16,11 @@ from collections import deque
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
-from pytask.events import Message, Subscription
+from pytask.events import Message, Subscription, Wakeup
 from pytask.exceptions import RedisError, RedisUnavailable
 from pytask.messages import read_message, read_queued
 from pytask.states import State
-from pytask.threads import make_lock, start_thread
+from pytask.threads import is_patched, make_lock, start_thread
 from pytask.watches import NOWHERE, QUEUED, Watch
 
 if TYPE_CHECKING:
@@ -49,6 +49,9 @@ class Waiters:
         self._due: dict[str, Watch] = {}
         self._commands: deque[tuple[Callable[[Watch], object], Watch]] = deque()
         self._lock = make_lock(native)
+        # Sockets of a patched process belong to the native thread that opened them.
+        self._owns_link = native and is_patched()
+        self._link = helpers.connector.link() if self._owns_link else helpers.link
         self._subscription: Subscription | None = None
         self._is_running = False
         self.is_closed = False
@@ -115,11 +118,11 @@ class Waiters:
         idle_since = swept_at = time.monotonic()
         try:
             subscription = self._subscription = Subscription(
-                self._helpers.link,
+                self._link,
                 # Never empty, or nobody could wake it.
                 channels=[f"{self._helpers.keys.task_prefix}\1{os.urandom(8).hex()}"],
                 on_confirmed=self._confirmed,
-                lock=make_lock(self._native),  # not the other one, held while watches are added
+                wakeup=Wakeup(make_lock(self._native)),
             )
             while True:
                 self._is_woken = False
@@ -144,6 +147,8 @@ class Waiters:
             self._subscription = None
             if subscription is not None:
                 subscription.close()
+            if self._owns_link:
+                self._link.close()
 
     def _may_end(self, idle: float) -> bool:
         with self._lock:
@@ -194,7 +199,7 @@ class Waiters:
         if not due:
             self._failing_since = None
             return
-        store = self._helpers.store.patient(0)
+        store = self._helpers.store.using(self._link).patient(0)
         try:
             found = store.read_states([watch.task_id for watch in due])
             now = time.monotonic()

@@ -7,6 +7,7 @@ is told to forget its answer when the server turned out to be gone.
 
 from __future__ import annotations
 
+import select
 from collections.abc import Callable, Mapping
 from typing import Any, Protocol
 
@@ -267,6 +268,35 @@ class Feed:
             return reply
         # Without a subscription a PING is answered by a plain string.
         return [b"pong", reply]
+
+    def wait(self, timeout: float, wakeup: int) -> bool:
+        """Wait for a message, or until somebody wakes us.
+
+        Args:
+            timeout: Seconds to wait.
+            wakeup: A file descriptor that can be read when we are to wake.
+
+        Returns:
+            Whether we are.
+
+        Raises:
+            RedisUnavailable: The connection broke; it is closed.
+        """
+        self._check_open()
+        try:
+            connection = self._wire.connection
+            if connection.can_read(0):
+                return False
+            poll = select.poll()
+            poll.register(connection._sock, select.POLLIN)
+            poll.register(wakeup, select.POLLIN)
+            return any(number == wakeup for number, _ in poll.poll(max(0.0, timeout) * 1000))
+        except CLIENT_ERRORS as error:
+            self.close()
+            raise translate(error, "SUBSCRIBE") from error
+        except BaseException:
+            self.close()
+            raise
 
     def close(self) -> None:
         """Close the socket; safe to repeat."""

@@ -1,5 +1,6 @@
 """A subscription delivers messages and survives whatever happens to its connection."""
 
+import threading
 import time
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -8,7 +9,7 @@ import gevent
 import pytest
 
 from pytask.connection import connect
-from pytask.events import Message, Subscription
+from pytask.events import Message, Subscription, Wakeup
 from tests.support.servers import Server
 from tests.support.waiting import PATIENCE
 
@@ -168,3 +169,36 @@ def test_a_closed_subscription_stays_closed(listen: Any, valkey_server: Server) 
     assert subscription.get(1.0) is None
     assert not subscription.wait_ready(0.1)
     assert not subscription.ready
+
+
+def test_others_wake_who_listens_while_its_connections_are_cut(
+    listen: Any, valkey_server: Server
+) -> None:
+    subscription = listen(wakeup=Wakeup(threading.Lock()), ping_interval=60.0)
+    for _ in range(5):
+        valkey_server.command("CLIENT", "KILL", "TYPE", "pubsub")
+        waker = gevent.spawn(lambda: [subscription.wake() for _ in range(10)])
+        assert subscription.listen(PATIENCE) is None
+        waker.join()
+    listen_until(subscription, lambda: subscription.ready)
+    valkey_server.command("PUBLISH", "news", "still here")
+    assert subscription.get(PATIENCE) == Message("news", None, b"still here")
+
+
+def test_a_wakeup_comes_too_late_for_a_closed_subscription(listen: Any) -> None:
+    subscription = listen(wakeup=Wakeup(threading.Lock()))
+    subscription.close()
+    subscription.wake()
+    assert subscription.listen(PATIENCE) is None
+
+
+def test_what_arrived_together_needs_no_wakeup(listen: Any, valkey_server: Server) -> None:
+    subscription = listen(wakeup=Wakeup(threading.Lock()))
+    for number in range(100):
+        valkey_server.command("PUBLISH", "news", str(number))
+    heard: list[bytes] = []
+    while len(heard) < 100:
+        message = subscription.listen(PATIENCE)
+        assert message is not None
+        heard.append(message.data)
+    assert heard == [str(number).encode() for number in range(100)]
