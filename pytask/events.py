@@ -211,6 +211,7 @@ class Subscription:
         self, deadline: float, until_ready: bool = False, is_eager: bool = False
     ) -> Message | None:
         while not self._is_closed:
+            feed = None
             try:
                 feed = self._connected(deadline)
                 if feed is not None and is_eager and self._is_woken(feed, deadline):
@@ -230,8 +231,8 @@ class Subscription:
                 return message
             if (until_ready and self.ready) or (is_eager and reply is not None):
                 return None
-            is_deaf = is_eager and self._wakeup is not None and not hasattr(feed, "wait")
-            if reply is None and (is_deaf or time.monotonic() >= deadline):
+            is_over = time.monotonic() >= deadline or (is_eager and self._is_deaf(feed))
+            if reply is None and is_over:
                 return None
         return None
 
@@ -274,8 +275,10 @@ class Subscription:
     def _pause(self, feed: _Feed, deadline: float) -> float:
         pause = self._time_to_read(deadline)
         # The feed of somebody's own store may be unable to wait for a wakeup as well.
-        is_deaf = self._wakeup is not None and not hasattr(feed, "wait")
-        return min(pause, DEAF_SECONDS) if is_deaf else pause
+        return min(pause, DEAF_SECONDS) if self._is_deaf(feed) else pause
+
+    def _is_deaf(self, feed: _Feed | None) -> bool:
+        return self._wakeup is not None and feed is not None and not hasattr(feed, "wait")
 
     def _keep_honest(self, feed: _Feed) -> None:
         """Send a ping when one is due; give up a connection that answers none.

@@ -50,7 +50,7 @@ class Waiters:
         self._commands: deque[tuple[Callable[[Watch], object], Watch]] = deque()
         self._lock = make_lock(native)
         # Sockets of a patched process belong to the native thread that opened them.
-        self._owns_link = native and is_patched()
+        self._owns_link = is_patched()
         self._link = helpers.connector.link() if self._owns_link else helpers.link
         self._subscription: Subscription | None = None
         self._is_running = False

@@ -265,6 +265,18 @@ def test_a_lost_connection_is_noticed_and_nobody_hangs(worker: LiveWorker, raw: 
     assert [one.get(timeout=PATIENCE) for one in waiting] == ["STOPPED"] * 5
 
 
+def test_futures_are_made_and_waited_for_while_connections_are_cut(
+    worker: LiveWorker, raw: Any
+) -> None:
+    found = []
+    for value in range(30):
+        future = worker.helpers.submit("in-greenlet", {"value": value}, cleanup=False)
+        waiting = gevent.spawn(future.result, PATIENCE)
+        raw.client_kill_filter(_type="pubsub")
+        found.append(waiting)
+    assert [one.get(timeout=PATIENCE) for one in found] == list(range(30))
+
+
 def test_closing_the_helpers_wakes_who_waits(address: Any, namespace: Any) -> None:
     helpers = PyTaskHelpers(address, **namespace.options)
     future = helpers.submit("never")
@@ -430,3 +442,14 @@ def test_a_program_that_gevent_has_patched_may_await_too(worker: LiveWorker) -> 
     # Its selector waits as greenlets do, so the worker beside it goes on.
     asyncio.run(asyncio.wait_for(main(), PATIENCE))
     assert found == [7]
+
+
+def test_a_native_thread_of_a_patched_program_may_await(worker: LiveWorker) -> None:
+    future = worker.helpers.submit("in-greenlet", {"value": 7}, watch=True)
+
+    async def main() -> Any:
+        return await asyncio.wait_for(future, PATIENCE)
+
+    # Its hub is another one, and so must be the sockets it waits for.
+    found = gevent.get_hub().threadpool.apply(lambda: asyncio.run(main()))
+    assert found == 7
