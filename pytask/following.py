@@ -22,11 +22,14 @@ class Following:
         self._waiters: dict[tuple[int, int], Waiters] = {}
         self._listeners: dict[str, Listener] = {}
         self._following_lock = threading.Lock()
+        self._is_over = threading.Event()
 
     def _end_following(self) -> None:
         with self._following_lock:
             waiters, self._waiters = self._waiters, {}
             listeners, self._listeners = self._listeners, {}
+            is_over, self._is_over = self._is_over, threading.Event()
+        is_over.set()
         for waiting in waiters.values():
             waiting.close()
         for listener in listeners.values():
@@ -58,8 +61,9 @@ class Following:
 
         Events of tasks are ``queued``, ``started``, ``retry``, ``requeued``, ``reloaded``, the ends
         ``success``, ``error``, ``exception``, ``revoked`` and ``stopped``, each of which is
-        ``done`` as well, and what tasks emit; those of workers are ``up`` and ``down``. After an
-        interrupted connection there is an event ``gap`` without an ID: some may have been missed.
+        ``done`` as well, ``removed``, and what tasks emit; those of workers are ``up`` and
+        ``down``. After an interrupted connection there is an event ``gap`` without an ID: some may
+        have been missed. It too comes only if the regular expression matches it.
 
         The function is called with the channel, the event, and a :class:`Notice`, which has the
         record as it is by then. The calls come from one thread for each kind, or from a greenlet
@@ -108,7 +112,7 @@ class Following:
     ) -> Iterator[Notice]:
         """Yield what happens to tasks, or workers, from the moment this is called.
 
-        See :meth:`on_events` for the events there are.
+        It stops when the helpers are closed. See :meth:`on_events` for the events there are.
 
         Args:
             kind: ``"task"`` or ``"worker"``.
@@ -119,4 +123,4 @@ class Following:
             ValueError: There is no such kind, or the regular expression is none.
             WaitTimeout: Redis did not confirm the subscription within ``redis_patience``.
         """
-        return iterate(self._whole, kind, event_re, timeout)
+        return iterate(self._whole, kind, event_re, timeout, self._is_over.is_set)

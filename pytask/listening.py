@@ -3,7 +3,7 @@
 What happens to a task is published on the task's channel, what concerns many tasks or workers on
 the channel of the fleet; a listener hears both and hands each event on with the record as it is by
 then. Nothing is stored: an event nobody heard is gone. When a connection was lost, events may have
-been missed; everybody is told so by an event ``gap``.
+been missed; an event ``gap`` says so.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from pytask.events import Message, Subscription, Wakeup
-from pytask.exceptions import RedisError, WaitTimeout
+from pytask.exceptions import PyTaskException, WaitTimeout
 from pytask.messages import END_EVENTS, read_message, read_queued, read_value
 from pytask.states import State
 from pytask.threads import make_lock, start_thread
@@ -118,7 +118,9 @@ def subscribe(helpers: PyTaskHelpers, kind: str, **options: Any) -> Subscription
 def read_notices(keys: Keys, kind: str, message: Message) -> list[Notice]:
     """Return what a message says of tasks, or of workers."""
     channel = message.channel
-    if channel == keys.fleet_channel and message.pattern is None:
+    if channel == keys.fleet_channel:
+        if message.pattern is not None:
+            return []  # with unusual names the pattern matches it too
         if kind == "task":
             return [
                 Notice("task", "queued", task_id, None, channel)
@@ -127,8 +129,6 @@ def read_notices(keys: Keys, kind: str, message: Message) -> list[Notice]:
         body = read_value(message.data)
         if isinstance(body, dict) and isinstance(body.get("worker"), str):
             return [Notice("worker", str(body.get("event")), body["worker"], None, channel)]
-        return []
-    if kind != "task" or not channel.startswith(keys.task_prefix):
         return []
     read = read_message(channel[len(keys.task_prefix) :], message.data)
     if read is None:
@@ -174,7 +174,7 @@ class Feed:
             return notices
         try:
             records = self._helpers.store.read_records(ids)
-        except RedisError as error:
+        except PyTaskException as error:
             logger.warning("records of %d events not read: %s; they come without", len(ids), error)
             return notices
         return [
@@ -237,6 +237,8 @@ class Listener:
             self._subscription.close()
 
     def _is_wanted(self, notice: Notice) -> bool:
+        if self._is_closed:
+            return False
         return any(matched(pattern, notice.event) for pattern, _ in self._callbacks)
 
     def _tell(self, notice: Notice) -> None:
@@ -256,7 +258,11 @@ class Listener:
 
 
 def iterate(
-    helpers: PyTaskHelpers, kind: str, event_re: str, timeout: float | None
+    helpers: PyTaskHelpers,
+    kind: str,
+    event_re: str,
+    timeout: float | None,
+    is_closed: Callable[[], bool],
 ) -> Iterator[Notice]:
     """Yield what happens from now on; see :meth:`pytask.PyTaskHelpers.events`."""
     pattern = compile_events(event_re)
@@ -264,20 +270,24 @@ def iterate(
     patience = helpers.settings.redis_patience
     feed = Feed(helpers, kind, subscription)
     until = time.monotonic() + patience
-    while not feed.is_ready and time.monotonic() < until:
+    while not feed.is_ready and time.monotonic() < until and not is_closed():
         feed.collect(0.5, lambda _: False)
     if not feed.is_ready:
         subscription.close()
         raise WaitTimeout(f"events of {kind}s: no subscription within {patience} s")
-    return _iterate(feed, subscription, pattern, timeout)
+    return _iterate(feed, subscription, pattern, timeout, is_closed)
 
 
 def _iterate(
-    feed: Feed, subscription: Subscription, pattern: re.Pattern[str], timeout: float | None
+    feed: Feed,
+    subscription: Subscription,
+    pattern: re.Pattern[str],
+    timeout: float | None,
+    is_closed: Callable[[], bool],
 ) -> Iterator[Notice]:
     heard_at = time.monotonic()
     try:
-        while timeout is None or time.monotonic() - heard_at < timeout:
+        while not is_closed() and (timeout is None or time.monotonic() - heard_at < timeout):
             pause = 0.5 if timeout is None else max(0.01, min(0.5, timeout / 2))
             for notice in feed.collect(pause, lambda one: matched(pattern, one.event) is not None):
                 yield notice

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from typing import Any, NamedTuple
 
 from pytask.records import to_text
@@ -34,7 +35,11 @@ def read_message(task_id: str, message: bytes) -> tuple[Event, Any] | None:
 
 def read_queued(message: bytes) -> list[str]:
     """Return the tasks a message of the fleet's channel says to be in their queues."""
-    body = read_value(message)
+    # The server writes it, so it is JSON; an ID may hold bytes that are no UTF-8.
+    try:
+        body = json.loads(to_text(message))
+    except ValueError:
+        return []
     tasks = body.get("tasks") if isinstance(body, dict) else None
     return [one for one in tasks if isinstance(one, str)] if isinstance(tasks, list) else []
 

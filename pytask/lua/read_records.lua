@@ -7,12 +7,15 @@
 --
 -- Returns a list for each record: its fields and values, or the values of the fields asked for; empty
 -- if the key holds another type or, all fields being asked for, there is none
---
---- @include "key_types"
 
 local found = {}
 for i, key in ipairs(KEYS) do
   local values = #ARGV > 0 and redis.pcall('HMGET', key, unpack(ARGV)) or redis.pcall('HGETALL', key)
-  found[i] = values.err and {} or values
+  if values.err then
+    -- Any other error says nothing about the record.
+    if not string.find(values.err, 'WRONGTYPE', 1, true) then error(values) end
+    values = {}
+  end
+  found[i] = values
 end
 return found

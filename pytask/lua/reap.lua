@@ -134,6 +134,7 @@ for _, item in ipairs(stale) do
   elseif item.code == 3 then
     redis.call('DEL', key)
     redis.call('SREM', KEYS[1], id)
+    publish_event(channel, id, 'removed', 'null')
   elseif item.code > 0 then
     redis.call('HDEL', key, 'run', 'worker', 'control', 'started')
     if not item.queue then

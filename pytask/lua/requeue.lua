@@ -67,6 +67,7 @@ for i = 1, #codes do
       redis.call('DEL', key)
       redis.call('SREM', KEYS[1], id)
       codes[i] = 3
+      publish_event(ARGV[1], id, 'removed', 'null')
     elseif record[5] == 'stop' then
       redis.call('HSET', key, 'state', 'STOPPED', 'ended', at, 'done_run', mark(token))
       redis.call('HDEL', key, 'run', 'worker', 'control')

@@ -78,8 +78,8 @@ OWNER_MUTANTS: list[Row] = [
         "finish",
         "run is kept",
         "finish.lua",
-        "redis.call('HDEL', key, 'run', 'worker', 'control')",
-        "redis.call('HDEL', key, 'worker', 'control')",
+        "redis.call('HDEL', key, 'run', 'worker', 'control', 'error')",
+        "redis.call('HDEL', key, 'worker', 'control', 'error')",
     ),
     (
         "finish",

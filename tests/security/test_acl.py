@@ -71,8 +71,10 @@ def test_worker_client_and_command_line_do_their_work_with_the_documented_user(
     worker.wait_for_event("resting", count=3)
     helpers.submit("security/add", {"a": 1}, task_id="later", delay=0.2, queue="default")
     wait_until(lambda: not helpers.get_task("later"), message="Cleanup forgot the delayed task")
+    events = helpers.events("task", "queued", timeout=10)
     failed = helpers.submit("security/unknown", {}, watch=True)
     wait_until(lambda: helpers.get_task(failed.id, "state") == "EXCEPTION", message="its end")
+    assert next(events).id == failed.id
     helpers.set_task(failed.id, {"note": "seen"})
     assert helpers.remove_task(failed.id)
     # The command line.
@@ -129,6 +131,20 @@ def test_a_script_reaches_no_other_key(server):
     ):
         with pytest.raises(redis.ResponseError, match=r"(?i)permission|ACL"):
             user.eval(script, 1, "elsewhere")
+
+
+def test_a_user_of_before_there_was_a_channel_of_the_fleet_starts_and_runs_tasks(
+    server, url, helpers, worker_process
+):
+    words = [word for word in documented("acl") if not word.startswith("&tasks:events")]
+    assert server.command(*words) == "OK"
+    worker = worker_process(WORKER, [url, "cleanup"])
+    worker.wait_for_line("takes tasks from")
+    future = helpers.submit("security/add", {"a": 1, "b": 2}, delay=0.1, watch=True)
+    future.wait(10)
+    assert future.result() == 3
+    assert worker.stop() == 0
+    assert set(refusals(server)) == {"channel tasks:events"}
 
 
 def test_a_user_without_permissions_is_told_so(server):
