@@ -119,8 +119,6 @@ def read_notices(keys: Keys, kind: str, message: Message) -> list[Notice]:
     """Return what a message says of tasks, or of workers."""
     channel = message.channel
     if channel == keys.fleet_channel:
-        if message.pattern is not None:
-            return []  # with unusual names the pattern matches it too
         if kind == "task":
             return [
                 Notice("task", "queued", task_id, None, channel)
@@ -129,6 +127,8 @@ def read_notices(keys: Keys, kind: str, message: Message) -> list[Notice]:
         body = read_value(message.data)
         if isinstance(body, dict) and isinstance(body.get("worker"), str):
             return [Notice("worker", str(body.get("event")), body["worker"], None, channel)]
+        return []
+    if kind != "task" or not channel.startswith(keys.task_prefix):
         return []
     read = read_message(channel[len(keys.task_prefix) :], message.data)
     if read is None:

@@ -158,7 +158,7 @@ local function audit_proofs()
   if audit_name == 'heartbeat' then first, step = 1, 2
   elseif audit_name == 'requeue' then first, step = 2, 3
   elseif audit_name == 'finish' then first, step = 2, 5
-  elseif audit_name == 'acknowledge_ended' then first, step = 2, 2
+  elseif audit_name == 'acknowledge_ended' then first, step = 3, 2
   end
   if first then
     for i = first, #ARGV, step do
@@ -205,13 +205,13 @@ local function audit_keep(entry, before, now)
       if ARGV[i] == entry.i and ARGV[i + 1] == before.run then entry.held = ARGV[i + 2] ~= '' and 1 or nil end
     end
   elseif audit_name == 'promote' then
-    for i = 5, #ARGV do if ARGV[i] == entry.i then entry.called = 1 end end
+    for i = 6, #ARGV do if ARGV[i] == entry.i then entry.called = 1 end end
   elseif audit_name == 'claim' then
     entry.w = ARGV[1]
     -- The slot may be moving away; then the script has not begun.
     if audit_real.pcall('SISMEMBER', KEYS[5], before.queue or 'default') == 1 then entry.paused = 1 end
     entry.began = string.format('%.3f', tonumber(audit_began[1]) + tonumber(audit_began[2]) / 1000000)
-  elseif audit_name == 'restart' then entry.allowed = {unpack(ARGV, 3)}
+  elseif audit_name == 'restart' then entry.allowed = {unpack(ARGV, 4)}
   elseif audit_name == 'remove' then entry.force = ARGV[2]
   elseif audit_name == 'acknowledge_ended' then
     -- Who confirms the end, and who has been given it since, if that is another.

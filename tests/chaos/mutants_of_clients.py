@@ -163,8 +163,8 @@ CLIENT_MUTANTS: list[Row] = [
         "restart",
         "retries are not forgotten",
         "restart.lua",
-        "'end_claim', 'retries')",
-        "'end_claim')",
+        "'end_claim', 'retries', 'kept')",
+        "'end_claim', 'kept')",
     ),
     (
         "restart",
