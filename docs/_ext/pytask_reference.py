@@ -178,7 +178,7 @@ def setup(app: Any) -> dict[str, Any]:
             self.state.document.note_explicit_target(section)
             section += nodes.paragraph("", "", nodes.strong(text=one.summary))
             section += nodes.literal_block(one.details, one.details, language="text")
-            if not one.allows_oom and one.name != "read_workers":
+            if not one.allows_oom and not one.name.startswith("read_"):
                 note = "Redis refuses it while it is out of memory."
                 section += nodes.paragraph(text=note)
             return section

@@ -153,6 +153,27 @@ CLIENT_MUTANTS: list[Row] = [
         "",
     ),
     (
+        "enqueue",
+        "is not told",
+        "enqueue.lua",
+        "publish_queued(ARGV[5], queued)\n",
+        "",
+    ),
+    (
+        "enqueue",
+        "a delayed task is told to be in its queue",
+        "enqueue.lua",
+        "      delayed[id] = true\n",
+        "      delayed[id] = true\n      table.insert(queued, id)\n",
+    ),
+    (
+        "restart",
+        "is not told",
+        "restart.lua",
+        "publish_queued(ARGV[3], {ARGV[1]})\n",
+        "",
+    ),
+    (
         "restart",
         "waiting and running are restarted",
         "restart.lua",

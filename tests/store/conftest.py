@@ -32,14 +32,19 @@ class Events:
 
 @pytest.fixture
 def events_of(lab, connector):
-    """Listen to a task: ``events_of(task_id).get()``; ``control=True`` for its control channel."""
+    """Listen to a task: ``events_of(task_id).get()``; ``control=True`` for its control channel.
+
+    Without a task to the channel of the fleet.
+    """
     from pytask.events import Subscription
 
     made = []
 
-    def listen(task_id, control=False):
+    def listen(task_id=None, control=False):
         keys = lab.store.keys
-        channel = keys.control_channel(task_id) if control else keys.events_channel(task_id)
+        channel = keys.control_channel(task_id) if control else keys.events_channel(task_id or "")
+        if task_id is None:
+            channel = keys.fleet_channel
         subscription = Subscription(connector.link(), channels=[channel])
         made.append(subscription)
         assert subscription.wait_ready(PATIENCE)

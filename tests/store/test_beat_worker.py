@@ -1,5 +1,6 @@
 """beat_worker: a worker says that it lives."""
 
+import json
 import time
 
 
@@ -48,3 +49,15 @@ def test_a_repeat_is_another_beat(lab):
 def test_foreign_values_under_our_keys_change_nothing(lab):
     keys = {lab.keys.workers: b"zset", lab.keys.worker("w"): b"hash"}
     lab.check_wrong_types(lambda: lab.store.beat_worker("w", {"a": "1"}), keys)
+
+
+def test_the_first_beat_says_that_the_worker_is_up_and_the_next_says_nothing(lab, events_of):
+    events = events_of()
+    lab.store.beat_worker('"a"/1', {})
+    lab.store.beat_worker('"a"/1', {})
+    lab.store.beat_worker("b", {})
+    found = [json.loads(events.get()) for _ in range(2)]
+    assert found == [{"event": "up", "worker": one} for one in ('"a"/1', "b")]
+    lab.store.leave_fleet("b")
+    lab.store.beat_worker("b", {})
+    assert [json.loads(events.get())["event"] for _ in range(2)] == ["down", "up"]

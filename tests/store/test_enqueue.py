@@ -326,3 +326,12 @@ def test_the_task_that_starts_others_stands_in_their_records(lab):
     assert lab.record(first)["from_task"] == "parent"
     assert "from_task" not in lab.record(second)
     assert "from_task" not in lab.record(third)
+
+
+def test_what_came_into_its_queue_is_told_with_one_message(lab, events_of):
+    waits, later, first, second = lab.waiting(), *lab.ids(3)
+    events = events_of()
+    lab.enqueue(waits)
+    lab.enqueue(later, delay=60.0)
+    lab.enqueue(first, waits, second, queue="mail")
+    assert json.loads(events.get()) == {"event": "queued", "tasks": [first, second]}

@@ -1,5 +1,6 @@
 """forget_worker: a dead worker -> (none)."""
 
+import json
 import time
 
 from pytask.states import Code
@@ -52,3 +53,14 @@ def test_of_many_who_forget_a_worker_one_does(lab):
 
 def test_a_foreign_registry_changes_nothing(lab):
     lab.check_wrong_types(lambda: lab.store.forget_worker("w"), {lab.keys.workers: b"zset"})
+
+
+def test_one_that_was_silent_is_said_to_be_down_and_one_that_left_has_said_so(lab, events_of):
+    for worker, beat in (("left", 0), ("silent", 1)):
+        lab.call("ZADD", lab.keys.workers, beat, worker)
+    events = events_of()
+    for worker in ("left", "unknown", "silent", "silent"):
+        lab.store.forget_worker(worker)
+    lab.store.beat_worker("next", {})
+    found = [json.loads(events.get()) for _ in range(2)]
+    assert found == [{"event": "down", "worker": "silent"}, {"event": "up", "worker": "next"}]

@@ -1,5 +1,7 @@
 """leave_fleet: a worker says that it is gone."""
 
+import json
+
 
 def test_a_worker_that_leaves_is_dead_at_once_but_still_listed(lab):
     lab.store.beat_worker("w", {"host": "h"})
@@ -33,3 +35,13 @@ def test_a_worker_that_beats_again_is_back(lab):
 def test_a_foreign_registry_changes_nothing(lab):
     lab.store.beat_worker("w", {})
     lab.check_wrong_types(lambda: lab.store.leave_fleet("w"), {lab.keys.workers: b"zset"})
+
+
+def test_that_it_left_is_said_once(lab, events_of):
+    lab.store.beat_worker("w", {})
+    events = events_of()
+    for worker in ("unknown", "w", "w"):
+        lab.store.leave_fleet(worker)
+    lab.store.beat_worker("next", {})
+    found = [json.loads(events.get()) for _ in range(2)]
+    assert found == [{"event": "down", "worker": "w"}, {"event": "up", "worker": "next"}]
