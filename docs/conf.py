@@ -38,7 +38,8 @@ nitpick_ignore_regex = [
     (r"py:.*", r"(Any|Callable|Iterable|Iterator|Mapping|Sequence|TaskRequest|PolicyOf|T)"),
     (r"py:.*", r"(pytask\.(pytask|functions)\.)?(P|R|P\.args|P\.kwargs)"),
     # Parts of the worker that a user never holds; their signatures are not part of the API.
-    (r"py:.*", r"(pytask\.)?(store|connection|worker|keys|records|task|waiting|watches|listening)\..*"),
+    (r"py:.*", r"(pytask\.)?(store|connection|worker|keys|records|task)\..*"),
+    (r"py:.*", r"(pytask\.)?(waiting|watches|listening)\..*"),
     (r"py:.*", r"(Connector|Store|Keys|NewTask|Binding|TaskEnvironment)"),
 ]
 autodoc_member_order = "bysource"

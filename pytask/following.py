@@ -65,11 +65,11 @@ class Following:
         ``down``. After an interrupted connection there is an event ``gap`` without an ID: some may
         have been missed. It too comes only if the regular expression matches it.
 
-        The function is called with the channel, the event, and a :class:`~pytask.Notice`, which has the
-        record as it is by then. The calls come from one thread for each kind, or from a greenlet
-        where gevent has patched threads, one after the other; what they raise is logged. A function
-        that takes longer than events take to come makes the server drop the connection: that is a
-        gap.
+        The function is called with the channel, the event, and a :class:`~pytask.Notice`, which has
+        the record as it is by then. The calls come from one thread for each kind, or from a
+        greenlet where gevent has patched threads, one after the other; what they raise is logged.
+        A function that takes longer than events take to come makes the server drop the connection:
+        that is a gap.
 
         Args:
             kind: ``"task"`` or ``"worker"``.

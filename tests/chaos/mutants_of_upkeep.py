@@ -357,8 +357,8 @@ UPKEEP_MUTANTS: list[Row] = [
         "adopt",
         "does not look into the end queue",
         "adopt.lua",
-        "if record[3] or record[6] or redis.call('ZSCORE', KEYS[6], id) or redis.call('LPOS', KEYS[4], id) then",
-        "if record[3] or record[6] or redis.call('ZSCORE', KEYS[6], id) then",
+        " or redis.call('LPOS', KEYS[4], id) then",
+        " then",
     ),
     (
         "adopt",

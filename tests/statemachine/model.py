@@ -302,7 +302,7 @@ class Partition:
 
     def finish(self, outcomes: Sequence[Outcome]) -> list[Code]:
         codes = []
-        for task_id, token, state, output, delay in outcomes:
+        for task_id, token, state, output, delay, _ in outcomes:
             code = self.check(task_id, token, "end")
             codes.append(code)
             if code is Code.OK:

@@ -10,7 +10,7 @@ from pytask.serializers import MSGPACK, decode_value, encode_value
 @pytest.mark.topologies("valkey", "cluster")
 def test_what_a_task_says_is_heard_before_its_end(lab, events_of):
     task_id = lab.waiting()
-    # Subscribed before, for what was published shortly before may still be on its way between nodes.
+    # Before the claim: what it says may still be on its way between nodes when we subscribe.
     events = events_of(task_id)
     [run] = lab.claim().claimed
     assert json.loads(events.get())["event"] == "started"

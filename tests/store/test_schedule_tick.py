@@ -1,5 +1,6 @@
 """schedule_tick: one occurrence of a schedule -> WAIT."""
 
+import json
 import time
 
 import pytest
@@ -166,3 +167,14 @@ def test_foreign_values_under_our_keys_change_nothing(lab, name, past):
 def test_the_id_of_an_occurrence_tells_its_time():
     assert occurrence_id("a/b", 1795213025) == "a/b@2026-11-20T22:17:05Z"
     assert occurrence_id("a/b", 1795213025.25).endswith("05.250Z")
+
+
+def test_the_task_it_starts_is_told_to_be_queued_once(lab, name, past, events_of):
+    know(lab, name, past)
+    events = events_of()
+    store, _ = lab.repeating()
+    tick(lab, name, past, 2e9, started=past, store=store)
+    other = lab.waiting()
+    found = [json.loads(events.get()) for _ in range(2)]
+    [[started], [waits]] = [one["tasks"] for one in found]
+    assert started.startswith(occurrence_id(name, past)) and waits == other

@@ -368,7 +368,7 @@ def test_a_lost_connection_is_survived_and_leaves_a_gap(
 def test_without_redis_it_is_said(disposable_server: Any, namespace: Any) -> None:
     server = disposable_server()
     with PyTaskHelpers(server.url, **{**namespace.options, "redis_patience": 0.3}) as helpers:
-        helpers.store
+        helpers.start_task("x")
         server.stop()
         with pytest.raises(WaitTimeout, match=r"no subscription within 0\.3 s"):
             helpers.on_events("task", ".*", print)
