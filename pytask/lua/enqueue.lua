@@ -30,7 +30,7 @@
 --- @include "publish_queued"
 
 local count = tonumber(ARGV[1])
-local request = ARGV[2]
+local request, from_task = ARGV[2], ARGV[4]
 local first_queue = 3 + count
 local first, width = 6, 9
 
@@ -86,16 +86,16 @@ for i = 1, count do
     if cleanup ~= '' then redis.call('HSET', key, 'cleanup', cleanup) end
     if expires > 0 then redis.call('HSET', key, 'expires', stamp(time + expires)) end
     if ARGV[at + 8] ~= '' then redis.call('HSET', key, 'policy', ARGV[at + 8]) end
-    if ARGV[4] ~= '' then redis.call('HSET', key, 'from_task', ARGV[4]) end
+    if from_task ~= '' then redis.call('HSET', key, 'from_task', from_task) end
     if old[6] == '1' then redis.call('HSET', key, 'end_entry', '1') end
     if due > time then
       redis.call('ZADD', KEYS[2], stamp(due), id)
       delayed[id] = true
     elseif is_unqueued(unqueue, name) then
       unqueue = unqueue_without(unqueue, name)
-      table.insert(queued, id)
+      queued[#queued + 1] = id
     else
-      table.insert(queued, id)
+      queued[#queued + 1] = id
       local list = KEYS[first_queue + tonumber(queue_index)]
       pushes[list] = pushes[list] or {queue = queue}
       table.insert(pushes[list], id)
