@@ -65,6 +65,7 @@ end
 
 local time = now()
 local created = stamp(time)
+-- queued: their IDs lie in the queue already.
 local pushes, delayed, queued = {}, {}, {}
 for i = 1, count do
   if codes[i] == 1 then
@@ -93,9 +94,8 @@ for i = 1, count do
       delayed[id] = true
     elseif is_unqueued(unqueue, name) then
       unqueue = unqueue_without(unqueue, name)
-      queued[#queued + 1] = id
+      table.insert(queued, id)
     else
-      queued[#queued + 1] = id
       local list = KEYS[first_queue + tonumber(queue_index)]
       pushes[list] = pushes[list] or {queue = queue}
       table.insert(pushes[list], id)
@@ -112,6 +112,7 @@ end
 for list, ids in pairs(pushes) do
   redis.call('LPUSH', list, unpack(ids))
   wake_node(ARGV[#ARGV - 1], ARGV[#ARGV], ids.queue)
+  publish_queued(ARGV[5], ids)
 end
 if next(delayed) and delayed[redis.call('ZRANGE', KEYS[2], 0, 0)[1]] then
   wake_promoters(ARGV[#ARGV - 1], ARGV[#ARGV])

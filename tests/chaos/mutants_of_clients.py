@@ -156,7 +156,7 @@ CLIENT_MUTANTS: list[Row] = [
         "enqueue",
         "is not told",
         "enqueue.lua",
-        "publish_queued(ARGV[5], queued)\n",
+        "  publish_queued(ARGV[5], ids)\n",
         "",
     ),
     (
@@ -164,7 +164,7 @@ CLIENT_MUTANTS: list[Row] = [
         "a delayed task is told to be in its queue",
         "enqueue.lua",
         "      delayed[id] = true\n",
-        "      delayed[id] = true\n      queued[#queued + 1] = id\n",
+        "      delayed[id] = true\n      table.insert(queued, id)\n",
     ),
     (
         "restart",
