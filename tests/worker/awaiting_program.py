@@ -74,4 +74,4 @@ while not told and time.monotonic() < until:
     time.sleep(0.01)
 left = [one.name for one in threading.enumerate() if one.name == "pytask-waiting"]
 helpers.close()
-print(json.dumps([loops, values, told, len(left), "gevent" in sys.modules]))
+sys.stdout.write(json.dumps([loops, values, told, len(left), "gevent" in sys.modules]))
