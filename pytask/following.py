@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING, cast
 
 from pytask.listening import Callback, Listener, Notice, compile_events, iterate
-from pytask.threads import home_of
+from pytask.threads import home
 from pytask.waiting import Waiters
 from pytask.watches import Watch
 
@@ -35,19 +35,18 @@ class Following:
         for listener in listeners.values():
             listener.close()
 
-    def waiting_for(self, task_id: str, native: bool = False) -> tuple[Waiters, Watch]:
+    def waiting_for(self, task_id: str) -> tuple[Waiters, Watch]:
         """Return the listener of this process that waits for tasks, and what it knows of one.
 
         Args:
             task_id: The task.
-            native: Whoever waits is no greenlet.
         """
-        home = home_of(native)
+        place = home()
         while True:
             with self._following_lock:
-                waiters = self._waiters.get(home)
+                waiters = self._waiters.get(place)
                 if waiters is None or waiters.is_closed:
-                    waiters = self._waiters[home] = Waiters(self._whole, native)
+                    waiters = self._waiters[place] = Waiters(self._whole)
             watch = waiters.watch(task_id)
             if watch is not None:
                 return waiters, watch

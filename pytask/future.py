@@ -143,10 +143,8 @@ class TaskFuture:
         return watch.stage >= stage
 
     @contextmanager
-    def _watching(
-        self, listener: Callable[[], object], stage: int, native: bool = False
-    ) -> Iterator[Watch]:
-        waiters, watch = self._helpers.waiting_for(self.id, native)
+    def _watching(self, listener: Callable[[], object], stage: int) -> Iterator[Watch]:
+        waiters, watch = self._helpers.waiting_for(self.id)
         watch.add_listener(listener)
         try:
             waiters.want(watch, stage)

@@ -20,7 +20,7 @@ from pytask.events import Message, Subscription, Wakeup
 from pytask.exceptions import PyTaskException, WaitTimeout
 from pytask.messages import END_EVENTS, read_message, read_queued, read_value
 from pytask.states import State
-from pytask.threads import make_lock, start_thread
+from pytask.threads import start_thread
 
 if TYPE_CHECKING:
     from pytask.helpers import PyTaskHelpers
@@ -189,11 +189,11 @@ class Listener:
     def __init__(self, helpers: PyTaskHelpers, kind: str) -> None:
         self._helpers = helpers
         self._kind = kind
-        self._subscription = subscribe(helpers, kind, wakeup=Wakeup(make_lock(native=False)))
+        self._subscription = subscribe(helpers, kind, wakeup=Wakeup(threading.Lock()))
         self._callbacks: list[tuple[re.Pattern[str], Callback]] = []
         self._ready = threading.Event()
         self._is_closed = False
-        start_thread(self._run, f"pytask-events-{kind}", native=False)
+        start_thread(self._run, f"pytask-events-{kind}")
 
     def add(self, event_re: str, callback: Callback) -> None:
         """Call a function for each event the regular expression matches as a whole."""

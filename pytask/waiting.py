@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import logging
 import os
+import threading
 import time
 from collections import deque
 from collections.abc import Callable
@@ -20,7 +21,7 @@ from pytask.events import Message, Subscription, Wakeup
 from pytask.exceptions import RedisError, RedisUnavailable
 from pytask.messages import read_message, read_queued
 from pytask.states import State
-from pytask.threads import is_patched, make_lock, start_thread
+from pytask.threads import is_patched, start_thread
 from pytask.watches import NOWHERE, QUEUED, Watch
 
 if TYPE_CHECKING:
@@ -39,16 +40,14 @@ class Waiters:
 
     Args:
         helpers: Of the tasks.
-        native: It is to run in a native thread even if gevent has patched threads.
     """
 
-    def __init__(self, helpers: PyTaskHelpers, native: bool) -> None:
+    def __init__(self, helpers: PyTaskHelpers) -> None:
         self._helpers = helpers
-        self._native = native
         self._watches: dict[str, Watch] = {}
         self._due: dict[str, Watch] = {}
         self._commands: deque[tuple[Callable[[Watch], object], Watch]] = deque()
-        self._lock = make_lock(native)
+        self._lock = threading.Lock()
         # Sockets of a patched process belong to the native thread that opened them.
         self._owns_link = is_patched()
         self._link = helpers.connector.link() if self._owns_link else helpers.link
@@ -75,7 +74,7 @@ class Waiters:
             watch.users += 1
             if not self._is_running:
                 self._is_running = True
-                start_thread(self._run, "pytask-waiting", self._native)
+                start_thread(self._run, "pytask-waiting")
         self._wake()
         return watch
 
@@ -97,7 +96,7 @@ class Waiters:
             if self._is_calling:
                 return
             self._is_calling = True
-        start_thread(self._call, "pytask-callbacks", self._native)
+        start_thread(self._call, "pytask-callbacks")
 
     def close(self) -> None:
         """End soon; what is waited for is not heard of any more."""
@@ -122,7 +121,7 @@ class Waiters:
                 # Never empty, or nobody could wake it.
                 channels=[f"{self._helpers.keys.task_prefix}\1{os.urandom(8).hex()}"],
                 on_confirmed=self._confirmed,
-                wakeup=Wakeup(make_lock(self._native)),
+                wakeup=Wakeup(threading.Lock()),
             )
             while True:
                 self._is_woken = False

@@ -57,10 +57,10 @@ for i = 1, #codes do
   if codes[i] == 1 then
     redis.call('SREM', KEYS[2], id)
     if states[i] == 'SUCCESS' and tonumber(ARGV[2]) > 0 then
-      -- In no set and no list: `kept` tells it from an orphan.
+      -- In no set and no list: `kept` tells it from an orphan. A repeat keeps it no longer.
       redis.call('HSET', KEYS[4 + i], 'kept', '1')
       redis.call('HDEL', KEYS[4 + i], 'end_claim')
-      redis.call('PEXPIRE', KEYS[4 + i], ARGV[2])
+      redis.call('PEXPIRE', KEYS[4 + i], ARGV[2], 'NX')
       redis.call('ZREM', KEYS[3], id)
     elseif states[i] == 'SUCCESS' or ARGV[1] ~= '1' then
       redis.call('DEL', KEYS[4 + i])
