@@ -35,7 +35,8 @@ nitpicky = True
 nitpick_ignore_regex = [
     # The standard library and gevent: the pages are built without a network.
     (r"py:.*", r"(collections\.abc|typing|contextlib|datetime|pathlib)\..*"),
-    (r"py:.*", r"(datetime|dict\[str|Any|Callable|Iterable|Iterator|Mapping|Sequence|TaskRequest|PolicyOf|T)"),
+    (r"py:.*", r"(datetime|dict\[str)"),
+    (r"py:.*", r"(Any|Callable|Iterable|Iterator|Mapping|Sequence|TaskRequest|PolicyOf|T)"),
     (r"py:.*", r"(pytask\.(pytask|functions)\.)?(P|R|P\.args|P\.kwargs)"),
     # Parts of the worker that a user never holds; their signatures are not part of the API.
     (r"py:.*", r"(pytask\.)?(store|connection|worker|keys|records|task)\..*"),
