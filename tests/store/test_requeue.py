@@ -194,7 +194,9 @@ def test_a_run_that_is_held_back_and_was_told_to_stop_is_stopped(lab):
 
 
 def test_whoever_watches_hears_that_a_task_is_held_back(lab, events_of):
-    run = lab.running()
-    events = events_of(run.task_id)
+    task_id = lab.waiting()
+    events = events_of(task_id)
+    (run,) = lab.claim().claimed
+    assert events.get() == b'{"event":"started","data":{"attempt":1}}'
     hold_back(lab, run)
     assert events.get() == b'{"event":"held","data":null}'

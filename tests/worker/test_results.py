@@ -2,7 +2,6 @@
 
 import asyncio
 import json
-import os
 import pickle
 import sys
 import threading
@@ -28,6 +27,7 @@ from pytask import (
     WaitTimeout,
 )
 from pytask.exceptions import UnknownTask
+from tests.support.process import bare_environment
 from tests.support.waiting import wait_until
 from tests.support.worker import ROOT
 from tests.worker import tasks_of_results as tasks
@@ -419,7 +419,7 @@ def test_event_loops_of_an_unpatched_program_await_futures(
     done = gevent.subprocess.run(
         [sys.executable, program, str(address), json.dumps(namespace.options)],
         cwd=ROOT,
-        env={**os.environ, "PYTHONPATH": str(ROOT)},
+        env={**bare_environment(), "PYTHONPATH": str(ROOT)},
         capture_output=True,
         timeout=90,
         text=True,
