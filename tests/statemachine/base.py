@@ -195,7 +195,7 @@ class Base(RuleBasedStateMachine):
         for one in taken:
             self.held.append((at, worker, one, model.records[one.task_id].get("done")))
 
-    def acknowledge_last(self, fate: Fate, keep: bool, ago: int = 0) -> None:
+    def acknowledge_last(self, fate: Fate, keep: bool, ago: int = 0, results: bool = False) -> None:
         """Let a Cleanup acknowledge what was taken last, or so many ends ago."""
         if not self.held:
             return
@@ -204,8 +204,14 @@ class Base(RuleBasedStateMachine):
         partition, model = self.site.partitions[at], self.models[at]
         self.repeatedly(
             fate,
-            lambda store: store.acknowledge_ended(partition, worker, [ended], keep_failed=keep),
-            lambda: model.acknowledge(worker, [(ended.task_id, done)], keep),
+            lambda store: store.acknowledge_ended(
+                partition,
+                worker,
+                [ended],
+                keep_failed=keep,
+                keep_results=3600.0 if results else 0.0,
+            ),
+            lambda: model.acknowledge(worker, [(ended.task_id, done)], keep, results),
         )
 
     def may_arrive_later(self, model: Callable[[], Any]) -> None:

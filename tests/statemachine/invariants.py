@@ -102,7 +102,8 @@ def check_conservation(view: Model, meddled: set[str]) -> None:
         assert (task_id in view.tasks) == in_set, f"{text}; in the task set: {not in_set} (I9)"
         assert (task_id in view.leases) == (state == "RUNNING"), f"{text}, lease (I9)"
         if state in ENDED and not in_set:
-            assert ended or held or task_id in view.failed, f"{text} (I9)"
+            accounted = held or task_id in view.failed or "kept" in record
+            assert ended or accounted, f"{text} (I9)"
     known = {*view.tasks, *view.leases, *view.delayed, *view.failed} - meddled
     lost = known - view.records.keys()
     assert not lost, f"{sorted(lost)} have no record (I9)"

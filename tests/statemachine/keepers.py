@@ -167,10 +167,10 @@ class Keepers(Base):
             model.end_claim(worker).insert(0, model.end.pop())
 
     @precondition(lambda self: self.held)
-    @rule(pick=picks, keep=st.booleans(), fate=fates)
-    def acknowledge(self, pick: int, keep: bool, fate: Fate) -> None:
+    @rule(pick=picks, keep=st.booleans(), results=st.booleans(), fate=fates)
+    def acknowledge(self, pick: int, keep: bool, results: bool, fate: Fate) -> None:
         """Confirm an end that was taken, perhaps long ago and confirmed by somebody else."""
-        self.acknowledge_last(fate, keep, pick % len(self.held))
+        self.acknowledge_last(fate, keep, pick % len(self.held), results)
 
     @precondition(lambda self: self.held)
     @rule(pick=picks, fate=fates)

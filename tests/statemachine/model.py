@@ -173,7 +173,7 @@ class Partition:
             return Code.WRONG_STATE
         if state in WAITING or state == "RUNNING":
             return Code.EXISTS
-        for name in ("output", "reaps", "retries", "control", "expires", "end_claim"):
+        for name in ("output", "reaps", "retries", "control", "expires", "end_claim", "kept"):
             record.pop(name, None)
         record.update(state="WAIT", eid=request, last_update=NOW)
         self.tasks.discard(task_id)

@@ -259,7 +259,8 @@ class Model(Partition):
             if not only_look:
                 self.tasks.add(task_id)
         else:
-            if "end_claim" in record or task_id in self.failed or task_id in self.end:
+            accounted = "end_claim" in record or "kept" in record
+            if accounted or task_id in self.failed or task_id in self.end:
                 return Code.WRONG_STATE
             if not only_look:
                 record["at_end"] = True
@@ -289,7 +290,11 @@ class Model(Partition):
         return taken
 
     def acknowledge(
-        self, worker: str, ended: Sequence[tuple[str, object]], keep_failed: bool
+        self,
+        worker: str,
+        ended: Sequence[tuple[str, object]],
+        keep_failed: bool,
+        keep_results: bool = False,
     ) -> list[Code]:
         """Confirm ends; each is an ID and the ``done`` its record had when it was taken."""
         codes = []
@@ -315,7 +320,11 @@ class Model(Partition):
             if record.pop("at_end", False):
                 drop_last(self.end, task_id)
             self.tasks.discard(task_id)
-            if record["state"] == "SUCCESS" or not keep_failed:
+            if record["state"] == "SUCCESS" and keep_results:
+                record["kept"] = "1"
+                record.pop("end_claim", None)
+                self.failed.pop(task_id, None)
+            elif record["state"] == "SUCCESS" or not keep_failed:
                 del self.records[task_id]
                 self.failed.pop(task_id, None)
             else:
