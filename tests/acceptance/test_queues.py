@@ -46,6 +46,8 @@ def test_a_flushed_queue_is_empty_and_what_runs_goes_on(launch: Launch, helpers:
     worker.wait_for_event("started", id=running)
     futures = [helpers.submit("sleeper", queue="mail", watch=True) for _ in range(5)]
 
+    # What a worker without a free slot has popped it gives back.
+    wait_until(lambda: helpers.queue_size("mail") == 5)
     assert helpers.flush_queue("mail") == 5
 
     for future in futures:
