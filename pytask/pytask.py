@@ -354,7 +354,7 @@ class PyTask(Configuring, Pluggable):
         running = self._supervisor = Supervisor(parts)
         self._outlet = parts.plugins.queued
         try:
-            with SignalHandlers(running.stop):
+            with SignalHandlers(running.stop, running.print_stacks):
                 delivered = running.run()
         finally:
             self._supervisor = self._outlet = None

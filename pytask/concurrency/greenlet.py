@@ -83,6 +83,10 @@ class GreenletExecutor:
         """Let each greenlet end with its run: this is a forked child."""
         self._spares.keep_none()
 
+    def drop_spares(self) -> None:
+        """End the greenlets that wait for a run."""
+        self._spares.drop()
+
     def type_of(self, run: Run) -> TaskType | None:
         """Return the class of a run, None if there is none of that name."""
         try:

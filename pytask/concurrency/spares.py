@@ -55,6 +55,10 @@ class Spares:
                 return spare
         return greenlet(self._serve, get_hub())
 
+    def drop(self) -> None:
+        """End the greenlets that wait for a run."""
+        self._waiting.clear()
+
     def keep_none(self) -> None:
         """Let greenlets end with their runs from now on: this is a forked child."""
         self._keeping = False

@@ -35,10 +35,12 @@ class SignalHandlers:
 
     Args:
         on_stop: Called in a greenlet at each of the first three, with the name of the signal.
+        on_stacks: Called in a greenlet at SIGUSR1.
     """
 
-    def __init__(self, on_stop: Callable[[str], None]) -> None:
+    def __init__(self, on_stop: Callable[[str], None], on_stacks: Callable[[], None]) -> None:
         self._on_stop = on_stop
+        self._on_stacks = on_stacks
         self._watchers: list[Any] = []
         self._before: dict[int, Any] = {}
 
@@ -48,7 +50,7 @@ class SignalHandlers:
         for number in ending_signals():
             name = signal.Signals(number).name
             self._watch(number, self._on_stop, name)
-        self._watch(signal.SIGUSR1, print_stacks)
+        self._watch(signal.SIGUSR1, self._on_stacks)
 
     def __exit__(self, *_: object) -> None:
         while self._watchers:

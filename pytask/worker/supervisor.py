@@ -42,7 +42,12 @@ from pytask.worker.parts import Parts
 from pytask.worker.runs import DONE, REQUEUE
 from pytask.worker.servers import warn_of_unsafe_servers
 from pytask.worker.service import Service
-from pytask.worker.signals import hold_back_signals, let_signals_in, restore_default_signals
+from pytask.worker.signals import (
+    hold_back_signals,
+    let_signals_in,
+    print_stacks,
+    restore_default_signals,
+)
 
 logger = logging.getLogger(__name__)
 
@@ -118,6 +123,12 @@ class Supervisor:
         elif not self._in_a_hurry.is_set():
             logger.warning("%s again: running tasks are requeued at once", reason)
             self._in_a_hurry.set()
+
+    def print_stacks(self) -> None:
+        """Write the stack of every greenlet and thread to stderr."""
+        # Hundreds that wait for a run would bury the others.
+        self.parts.executor.drop_spares()
+        print_stacks()
 
     def _recycle(self) -> None:
         if not self._asked_to_stop.is_set():

@@ -78,14 +78,18 @@ def test_drain_timeout_lets_tasks_end_first(launch: Launch, helpers: Any) -> Non
 @pytest.mark.topologies("valkey")
 def test_sigusr1_prints_the_stack_of_every_greenlet(launch: Launch, helpers: Any) -> None:
     worker = launch()
+    helpers.start_tasks([("sleeper", {"seconds": 0})] * 50)
+    worker.wait_for_event("ended", count=50)
     (task_id,) = helpers.start_tasks([("sleeper", {})])
-    worker.wait_for_event("started")
+    worker.wait_for_event("started", id=task_id)
     worker.signal(signal.SIGUSR1)
     worker.wait_for_line("sleep_where_this_can_be_found")
     worker.wait_for_line("pytask-claimer")
     helpers.stop_task(task_id)
-    worker.wait_for_event("ended")
+    worker.wait_for_event("ended", id=task_id)
     assert worker.stop() == 0
+    # Greenlets that wait for a task would bury the others.
+    assert "run = hub.switch()" not in worker.output
 
 
 @pytest.mark.topologies("valkey")
