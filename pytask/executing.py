@@ -14,7 +14,7 @@ from pytask.exceptions import task_failed
 from pytask.records import Claimed, new_task_id
 from pytask.serializers import decode_value, encode_data
 from pytask.worker.outcomes import ChildError, decode_data, encode_result
-from pytask.worker.runs import DONE, STARTED, Run
+from pytask.worker.runs import DONE, Run
 
 if TYPE_CHECKING:
     from pytask.helpers import PyTaskHelpers
@@ -75,5 +75,5 @@ def _live(kind: TaskType, run: Run, modes: OtherModes) -> Any:
         if kind.mode:
             return modes.get(kind.mode).carry_out(run, kind.task_class, data)
         task = make_instance(kind.task_class, run, run.task, data, run)
-        run.phase = STARTED
+        run.enter()
         return task.start()

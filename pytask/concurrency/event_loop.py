@@ -25,7 +25,7 @@ from pytask.concurrency.making import make_instance
 from pytask.concurrency.workplaces import Bound, HubPlace, is_handle
 from pytask.exceptions import StopTask
 from pytask.http_clients import make_async_client
-from pytask.worker.runs import STARTED, Run
+from pytask.worker.runs import Run
 
 #: Threads for ``asyncio.to_thread`` and the names of hosts.
 _THREADS = 16
@@ -65,7 +65,7 @@ class LoopMode:
         bound.environment = LoopPlace(self._place, self._door, self, bound)
         instance = make_instance(task_class, bound, run.task, data, run)
         running = run.instance = _Running(self, bound, instance)
-        run.phase = STARTED
+        run.enter()
         self.thread.run_soon(running.begin)
         return running.ticket.wait(running.interrupt)
 

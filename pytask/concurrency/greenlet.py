@@ -37,7 +37,7 @@ from pytask.worker.outcomes import (
 )
 from pytask.worker.registry import TaskRegistry, TaskType
 from pytask.worker.retrying import next_try, policy_of
-from pytask.worker.runs import DONE, ENDING, KEEP, NEW, RELOADING, STARTED, STARTING, Run
+from pytask.worker.runs import DONE, ENDING, KEEP, NEW, RELOADING, STARTING, Run
 
 logger = logging.getLogger(__name__)
 
@@ -152,7 +152,7 @@ class GreenletExecutor:
             output = NULL if value is None else self._encode(run, value)
             state = State.STOPPED if run.stopping else State.SUCCESS
         except BaseException as error:
-            run.phase = ENDING
+            run.leave()
             state, output, delay = self._judge(run, kind, error)
         if timer is not None:
             timer.close()
@@ -171,7 +171,7 @@ class GreenletExecutor:
         try:
             return self._modes.get(kind.mode).carry_out(run, kind.task_class, data)
         finally:
-            run.phase = ENDING
+            run.leave()
             if run.stop_greenlet is not None:
                 run.stop_greenlet.join()
 
@@ -179,10 +179,10 @@ class GreenletExecutor:
         try:
             instance = make_instance(kind.task_class, run, run.task, data, run)
             data = None  # type: ignore[assignment]  # the instance has what it wants of it
-            run.phase = STARTED
+            run.enter()
             return instance.start()
         finally:
-            run.phase = ENDING
+            run.leave()
             if run.stop_greenlet is not None:
                 # The context must outlast stop() as well.
                 run.stop_greenlet.join()

@@ -32,7 +32,7 @@ class Mode(Protocol):
     def carry_out(self, run: Run, task_class: type[Any], data: dict[str, Any]) -> Any:
         """Make the instance, execute its ``start``, and return what that returns.
 
-        Called in the greenlet of the run. It sets the phase to ``STARTED`` when the code begins,
+        Called in the greenlet of the run. It calls ``run.enter()`` when the code begins,
         and ``run.instance`` to something whose ``stop`` calls that of the task. ``StopTask`` and
         ``GreenletExit`` thrown into it ask for the end of the code, the second more firmly; it
         returns only when the code has ended.

@@ -17,7 +17,7 @@ from pytask.concurrency.workplaces import Bound, HubPlace
 from pytask.exceptions import ChildDied, StopTask
 from pytask.serializers import decode_value
 from pytask.settings import Settings
-from pytask.worker.runs import STARTED, Run
+from pytask.worker.runs import Run
 
 #: Seconds the end of a worker waits for its children.
 _CLOSING = 2.0
@@ -56,7 +56,7 @@ class ProcessMode:
         with self._free:
             child = run.instance = self._take()
             try:
-                run.phase = STARTED
+                run.enter()
                 ticket = child.execute(task, bound)
                 return decode_value(ticket.wait(child.interrupt))
             except ChildDied:

@@ -26,7 +26,7 @@ from pytask.concurrency.making import make_instance
 from pytask.concurrency.workplaces import Bound, HubPlace, ThreadPlace
 from pytask.exceptions import StopTask
 from pytask.http_clients import make_client
-from pytask.worker.runs import STARTED, Run
+from pytask.worker.runs import Run
 
 _get_ident = monkey.get_original("_thread", "get_ident")
 
@@ -56,7 +56,7 @@ class ThreadMode:
         ticket = Ticket()
         work = partial(contextvars.copy_context().run, instance.start)
         try:
-            run.phase = STARTED
+            run.enter()
             self._pool.spawn(self._main, run, work, ticket)
         except BaseException:
             self._free.release()

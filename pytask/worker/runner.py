@@ -122,10 +122,8 @@ class Runner:
             if before is not None:
                 # This worker had lost the task, is still stopping it, and got it again.
                 gevent.spawn(self._start_after, before, run)
-            elif run.policy or run.task in self._limited:
-                self._begin(run)
             else:
-                self._executor.start(run)
+                self._begin(run)
 
     def requeue_unstarted(
         self, claimed: Sequence[Claimed], partition: int, claimed_at: float
@@ -195,9 +193,9 @@ class Runner:
             output: What it left, JSON.
             delay: Seconds until it is tried again, with ``State.RETRY``.
         """
-        if run.phase == DONE:
-            return  # abandoned before
         run.instance = run.greenlet = run.stop_greenlet = None
+        if run.phase == DONE:
+            return  # left behind before
         if run.stopping and run.intent == RELOAD:
             run.phase = RELOADING
             gevent.spawn(self._reload, run)

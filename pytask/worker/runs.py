@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from gevent.event import Event
 from gevent.lock import BoundedSemaphore
+from greenlet import GreenletExit
 
 if TYPE_CHECKING:
     from greenlet import greenlet
@@ -103,6 +104,21 @@ class Run:
         self.reload_id = ""
         #: What it holds and waits for, if its task is under a limit.
         self.limited: Admission | None = None
+
+    def enter(self) -> None:
+        """Note that ``start`` comes next.
+
+        Raises:
+            GreenletExit: It was left behind while its instance was made, and must not start now.
+        """
+        if self.phase == DONE:
+            raise GreenletExit
+        self.phase = STARTED
+
+    def leave(self) -> None:
+        """Note that ``start`` is over; what was left behind stays done."""
+        if self.phase != DONE:
+            self.phase = ENDING
 
     @property
     def is_over(self) -> bool:

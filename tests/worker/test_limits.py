@@ -10,6 +10,7 @@ from gevent.event import Event
 
 from pytask import Task
 from pytask.store.calls import Calls
+from pytask.worker.releaser import Releaser
 from tests.support.waiting import wait_until
 from tests.worker.conftest import LiveWorker, Serve
 
@@ -17,12 +18,13 @@ from tests.worker.conftest import LiveWorker, Serve
 at_work: list[str] = []
 most: list[int] = []
 started: list[str] = []
+disobeyed: list[str] = []
 release = Event()
 
 
 @pytest.fixture(autouse=True)
 def nothing_happened() -> Iterator[None]:
-    for one in (at_work, most, started):
+    for one in (at_work, most, started, disobeyed):
         one.clear()
     release.clear()
     yield
@@ -94,6 +96,20 @@ class Both(_Counted):
     NAME = "both"
     MAX_CONCURRENCY = 1
     CAN_OVERLAP = False
+
+
+class Obstinate(_Counted):
+    """One at a time; none of them obeys."""
+
+    NAME = "obstinate"
+    MAX_CONCURRENCY = 1
+
+    def work(self) -> None:
+        while not release.is_set():
+            try:
+                release.wait()
+            except BaseException:
+                disobeyed.append(self.id)
 
 
 class Free(_Counted):
@@ -317,6 +333,43 @@ def test_a_worker_that_ends_hands_its_permits_over(serve: Serve) -> None:
         second.wait_for(task_id, "SUCCESS")
     assert max(most) == 2
     nothing_is_held(second, "limit:two")
+
+
+def test_a_run_that_was_left_behind_keeps_its_permit_as_long_as_its_code_goes_on(
+    serve: Serve,
+) -> None:
+    worker = serve(Obstinate, stop_timeout=0.1)
+    first = worker.start("obstinate")
+    wait_for_starts(1)
+    second = worker.start("obstinate")
+    wait_until(lambda: waiting(worker, "limit:obstinate") == 1)
+    worker.helpers.stop_task(first)
+    worker.wait_for(first, "STOPPED")
+    assert disobeyed == [first, first]
+    assert started == [first]
+    assert len(permits(worker, "limit:obstinate")) == 1
+    release.set()
+    worker.wait_for(second, "SUCCESS")
+    assert max(most) == 1
+    nothing_is_held(worker, "limit:obstinate")
+    table = worker.parts.table
+    assert (table.occupied, table.slots.free) == (0, table.slots.total)
+
+
+def test_a_run_that_was_left_behind_is_looked_at_from_time_to_time_only(
+    serve: Serve, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rounds = []
+    run_once = Releaser.run_once
+    monkeypatch.setattr(Releaser, "run_once", lambda self: (rounds.append(1), run_once(self)))
+    worker = serve(Obstinate, stop_timeout=0.05)
+    first = worker.start("obstinate")
+    wait_for_starts(1)
+    worker.helpers.stop_task(first)
+    worker.wait_for(first, "STOPPED")
+    rounds.clear()
+    gevent.sleep(0.3)
+    assert len(rounds) <= 12
 
 
 def test_a_run_whose_permit_was_lost_goes_back_to_the_queue(serve: Serve) -> None:

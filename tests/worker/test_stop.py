@@ -9,7 +9,7 @@ import pytest
 from gevent.event import Event
 
 from pytask import LeaseLost, Task
-from pytask.worker.runs import STOP
+from pytask.worker.runs import STARTING, STOP
 from tests.support.waiting import wait_until
 from tests.worker.conftest import LiveWorker, Serve
 
@@ -80,6 +80,20 @@ class SwallowsEverything(Recorded):
                 happened.append(type(error).__name__)
 
 
+class MadeSlowly(Task):
+    NAME = "made-slowly"
+
+    def __init__(self) -> None:
+        while "let go" not in happened:
+            try:
+                gevent.sleep(0.05)
+            except BaseException as error:
+                happened.append(type(error).__name__)
+
+    def start(self) -> None:
+        happened.append("start")
+
+
 class StopRaises(Sleeps):
     NAME = "stop-raises"
 
@@ -107,6 +121,7 @@ class StopDoesNothing(Sleeps):
 
 
 ALL = (
+    MadeSlowly,
     Sleeps,
     Cooperates,
     SwallowsExceptions,
@@ -186,6 +201,26 @@ def test_a_task_that_swallows_everything_is_abandoned(serve: Serve, caplog: Any)
     happened.append("let go")
     gevent.sleep(0.1)
     assert worker.record(task_id)["state"] == "STOPPED"
+    worker.helpers.stop_task(instances[1].id)
+    # The slot of either came back once.
+    slots = worker.parts.table.slots
+    assert wait_until(lambda: slots.free == 1)
+
+
+@pytest.mark.topologies("valkey")
+def test_a_task_that_was_abandoned_in_its_constructor_is_never_started(serve: Serve) -> None:
+    worker = serve(*ALL, stop_timeout=0.1, concurrency=1)
+    task_id = worker.start("made-slowly")
+    wait_until(lambda: worker.parts.table.get(task_id) is not None)
+    run = worker.parts.table.get(task_id)
+    assert run is not None
+    wait_until(lambda: run.phase == STARTING)
+    worker.helpers.stop_task(task_id)
+    worker.wait_for(task_id, "STOPPED")
+    happened.append("let go")
+    assert wait_until(lambda: run.greenlet is None)
+    assert "start" not in happened
+    assert worker.parts.table.slots.free == 1
 
 
 @pytest.mark.topologies("valkey")
