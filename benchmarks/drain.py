@@ -2,7 +2,7 @@
 
 import time
 
-from .harness import Bench, Metrics, Place, at_least
+from .harness import Bench, Metrics, Place, Target, at_least
 
 
 def measure(bench: Bench, metrics: Metrics) -> None:
@@ -11,22 +11,27 @@ def measure(bench: Bench, metrics: Metrics) -> None:
     for round_ in range(bench.rounds):
         bench.say(f"round {round_ + 1}: {count:,} tasks")
         with bench.place() as place:
-            _drain(place, metrics, count)
+            _drain(place, metrics, count, "bench/noop", "no-op tasks", at_least(25_000))
+        with bench.place() as place:
+            _drain(place, metrics, count, "bench/noop-asyncio", "no-op coroutines", None)
         with bench.place() as place:
             _drain_and_forget(place, metrics, count)
 
 
-def _drain(place: Place, metrics: Metrics, count: int) -> None:
+def _drain(
+    place: Place, metrics: Metrics, count: int, task: str, name: str, target: Target | None
+) -> None:
     worker = place.worker()
     names = place.helpers.keys.partitions[0]
     before = place.client.llen(names.end_queue)
-    hold(place, count)
+    hold(place, count, task)
     cpu, server_cpu = worker.cpu, place.server_cpu
     began_at = release(place)
     ended_at = place.wait(lambda: place.client.llen(names.end_queue) - before >= count)
-    metrics.add("no-op tasks", count / (ended_at - began_at), "tasks/s", at_least(25_000))
-    metrics.add("  worker CPU", (worker.cpu - cpu) / count * 1e6, "µs/task")
-    metrics.add("  server CPU", (place.server_cpu - server_cpu) / count * 1e6, "µs/task")
+    used, server_used = worker.cpu - cpu, place.server_cpu - server_cpu
+    metrics.add(name, count / (ended_at - began_at), "tasks/s", target, part_of=task)
+    metrics.add("  worker CPU", used / count * 1e6, "µs/task", part_of=task)
+    metrics.add("  server CPU", server_used / count * 1e6, "µs/task", part_of=task)
 
 
 def _drain_and_forget(place: Place, metrics: Metrics, count: int) -> None:
@@ -43,9 +48,9 @@ def _drain_and_forget(place: Place, metrics: Metrics, count: int) -> None:
     metrics.add("  worker CPU, Cleanup included", (worker.cpu - cpu) / count * 1e6, "µs/task")
 
 
-def hold(place: Place, count: int) -> None:
+def hold(place: Place, count: int, task: str = "bench/noop") -> None:
     """Enqueue tasks where nobody looks."""
-    place.helpers.start_tasks({"task": "bench/noop", "queue": "held"} for _ in range(count))
+    place.helpers.start_tasks({"task": task, "queue": "held"} for _ in range(count))
 
 
 def release(place: Place) -> float:

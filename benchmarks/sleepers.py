@@ -11,18 +11,21 @@ def measure(bench: Bench, metrics: Metrics) -> None:
     count = bench.size(100_000, 200)
     # Every task goes through the same growth of memory: one round says it all.
     for _ in range(min(bench.rounds, 1)):
-        with bench.place() as place:
-            _measure_once(bench, place, metrics, count)
+        for task, name in (("bench/sleep", "sleeping task"), ("bench/sleep-asyncio", "coroutine")):
+            with bench.place() as place:
+                _measure_once(bench, place, metrics, count, task, name)
 
 
-def _measure_once(bench: Bench, place: Place, metrics: Metrics, count: int) -> None:
+def _measure_once(
+    bench: Bench, place: Place, metrics: Metrics, count: int, task: str, name: str
+) -> None:
     interval = 1.0 if bench.quick else 5.0
     worker = place.worker(concurrency=count + 10, update_task_interval=interval)
     leases = place.helpers.keys.partitions[0].leases
-    bench.say(f"starting {count:,} tasks")
+    bench.say(f"starting {count:,} tasks {task}")
     empty = worker.rss
     began_at = time.monotonic()
-    place.helpers.start_tasks({"task": "bench/sleep"} for _ in range(count))
+    place.helpers.start_tasks({"task": task} for _ in range(count))
     place.wait(lambda: place.client.zcard(leases) >= count)
     started_in = time.monotonic() - began_at
     bench.say("watching their leases")
@@ -32,12 +35,15 @@ def _measure_once(bench: Bench, place: Place, metrics: Metrics, count: int) -> N
     stopped_in = worker.stop()
     back = place.client.llen(place.helpers.keys.partitions[0].new_queue())
 
-    metrics.add("memory of a sleeping task", kilobytes, "KB", at_most(12))
-    metrics.add("  oldest lease while they sleep", oldest, "s", at_most(interval))
-    metrics.add("  worker CPU while they sleep", 100 * cores, "% of a core")
-    metrics.add("  all enqueued and started in", started_in, "s")
-    metrics.add("  all stopped and requeued in", stopped_in, "s")
-    metrics.add("  not requeued", count - back, "tasks", at_most(0))
+    metrics.add(f"memory of a {name}", kilobytes, "KB", at_most(12), part_of=task)
+    for detail, value, unit, target in (
+        ("oldest lease while they sleep", oldest, "s", at_most(interval)),
+        ("worker CPU while they sleep", 100 * cores, "% of a core", None),
+        ("all enqueued and started in", started_in, "s", None),
+        ("all stopped and requeued in", stopped_in, "s", None),
+        ("not requeued", count - back, "tasks", at_most(0)),
+    ):
+        metrics.add(f"  {detail}", value, unit, target, part_of=task)
 
 
 def _watch_leases(place: Place, worker: Worker, leases: str, rounds: float) -> tuple[float, float]:

@@ -4,6 +4,7 @@ from gevent import monkey
 
 monkey.patch_all()
 
+import asyncio  # noqa: E402
 import json  # noqa: E402
 import logging  # noqa: E402
 import sys  # noqa: E402
@@ -42,6 +43,24 @@ class Sleep(Task):
         time.sleep(self.seconds)
 
 
+class AsyncNoop(Task):
+    """The same, as a coroutine."""
+
+    NAME = "bench/noop-asyncio"
+
+    async def start(self) -> None:
+        pass
+
+
+class AsyncSleep(Sleep):
+    """The same, as a coroutine."""
+
+    NAME = "bench/sleep-asyncio"
+
+    async def start(self) -> None:  # type: ignore[override]
+        await asyncio.sleep(self.seconds)
+
+
 class Counts(Plugin):
     """Is told of every task, and does as little with it as possible."""
 
@@ -61,7 +80,7 @@ def main(words: list[str]) -> None:
     # Nothing here is worth a disk.
     logging.getLogger("pytask.worker.servers").setLevel(logging.ERROR)
     app = PyTask(configuration["redis"], **configuration["options"])
-    app.add_tasks(Noop, Stamp, Sleep, Monitor, Cleanup)
+    app.add_tasks(Noop, AsyncNoop, Stamp, Sleep, AsyncSleep, Monitor, Cleanup)
     if configuration["plugin"] in PLUGINS:
         app.add_plugin(PLUGINS[configuration["plugin"]]())
     for name in configuration["local"]:

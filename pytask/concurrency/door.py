@@ -32,6 +32,7 @@ class Door:
         self._requests: deque[tuple[Callable[..., Any], tuple[Any, ...]]] = deque()
         self._watcher = get_hub().loop.async_()
         self._watcher.start(self._on_requests)
+        self._is_woken = False
         self._waiting: set[_Answer] = set()
         self._closed = False
 
@@ -43,7 +44,8 @@ class Door:
     def run_soon(self, function: Callable[..., Any], *args: Any) -> None:
         """Have the hub call a function that does not wait; safe from any thread."""
         self._requests.append((function, args))
-        if not self._closed:
+        if not self._is_woken and not self._closed:
+            self._is_woken = True
             self._watcher.send()
 
     def call(self, function: Callable[[], Any], begun: Callable[[Greenlet[..., Any]], None]) -> Any:
@@ -89,7 +91,10 @@ class Door:
         greenlet.start()
 
     def _on_requests(self) -> None:
-        while self._requests:
+        # Before they are read: one that comes now wakes the hub again. No more than there are:
+        # threads that are quicker than the hub must not keep it here.
+        self._is_woken = False
+        for _ in range(len(self._requests)):
             function, args = self._requests.popleft()
             try:
                 function(*args)

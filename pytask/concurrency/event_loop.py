@@ -1,9 +1,12 @@
 """asyncio mode: ``async def start`` is awaited on an event loop in a native thread.
 
-All asyncio tasks of a worker share that loop. Their greenlets only wait for them: starts and ends
-cross between hub and loop in batches, so ten thousand of them cost ten thousand coroutines and not
-as many wake-ups. A stop cancels the coroutine; its ``finally`` and ``async with`` are done before
-the run counts as ended.
+All asyncio tasks of a worker share that loop. A run that is handed over has no greenlet until it
+ends: what it costs meanwhile is its coroutine, and what asyncio keeps for that. Starts and ends
+cross between hub and loop in batches, so ten thousand of them are not as many wake-ups. A stop
+cancels the coroutine; its ``finally`` and ``async with`` are done before the run counts as ended.
+
+The loop's thread reads of a run what does not change, and never changes it: all that is decided
+about runs is decided in the hub.
 """
 
 from __future__ import annotations
@@ -14,7 +17,7 @@ import inspect
 import io
 from collections.abc import Callable
 from functools import partial
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import gevent
 from gevent import Greenlet
@@ -22,10 +25,13 @@ from gevent import Greenlet
 from pytask.concurrency.door import Door, Ticket, outcome_of
 from pytask.concurrency.loop_thread import LoopThread, settle
 from pytask.concurrency.making import make_instance
-from pytask.concurrency.workplaces import Bound, HubPlace, is_handle
+from pytask.concurrency.workplaces import HubPlace, is_handle
 from pytask.exceptions import StopTask
 from pytask.http_clients import make_async_client
 from pytask.worker.runs import Run
+
+if TYPE_CHECKING:
+    from pytask.concurrency.modes import Ended
 
 #: Threads for ``asyncio.to_thread`` and the names of hosts.
 _THREADS = 16
@@ -42,7 +48,7 @@ class LoopMode:
     """
 
     def __init__(self, place: HubPlace, door: Door) -> None:
-        self._place = place
+        self._place: Any = LoopPlace(place, door, self)
         self._door = door
         self._thread: LoopThread | None = None
         self._http: Any = None
@@ -61,13 +67,18 @@ class LoopMode:
         return self._http
 
     def carry_out(self, run: Run, task_class: type[Any], data: dict[str, Any]) -> Any:
-        bound = Bound(run)
-        bound.environment = LoopPlace(self._place, self._door, self, bound)
-        instance = make_instance(task_class, bound, run.task, data, run)
-        running = run.instance = _Running(self, bound, instance)
+        ticket = Ticket()
+        self.hand_over(run, task_class, data, lambda _, *outcome: ticket.settle(*outcome))
+        return ticket.wait(run.instance.interrupt)
+
+    def hand_over(
+        self, run: Run, task_class: type[Any], data: dict[str, Any], ended: Ended
+    ) -> None:
+        run.environment = self._place
+        instance = make_instance(task_class, run, run.task, data, run)
+        running = run.instance = _Running(self, run, instance, ended)
         run.enter()
         self.thread.run_soon(running.begin)
-        return running.ticket.wait(running.interrupt)
 
     def stack_of(self, run: Run) -> str:
         running = run.instance
@@ -89,22 +100,19 @@ class LoopMode:
 class _Running:
     """One run on the loop; what the runner knows as its instance."""
 
-    def __init__(self, mode: LoopMode, bound: Bound, instance: Any) -> None:
+    __slots__ = ("_context", "_ended", "_instance", "_mode", "_run", "_task")
+
+    def __init__(self, mode: LoopMode, run: Run, instance: Any, ended: Ended) -> None:
         self._mode = mode
-        self._bound = bound
+        self._run = run
         self._instance = instance
+        self._ended = ended
         self._context = contextvars.copy_context()
         self._task: asyncio.Task[Any] | None = None
-        self._is_cancelled = False
-        self.ticket = Ticket()
 
-    def begin(self) -> None:
-        """Start the coroutine, on the loop."""
-        if self._is_cancelled:
-            self._tell(None, StopTask())
-            return
-        self._task = self._mode.thread.create_task(self._main(), self._context)
-        self._task.add_done_callback(self._on_done)
+    def context(self) -> contextvars.Context:
+        """Return a copy of the context of the coroutine."""
+        return self._context.copy()
 
     def interrupt(self, firmly: bool) -> None:
         """Cancel the coroutine; called in the hub."""
@@ -122,15 +130,31 @@ class _Running:
             self._task.print_stack(file=text)
         return text.getvalue() or "(no frame)"
 
-    async def _main(self) -> tuple[Any, BaseException | None]:
+    # From here on: on the loop.
+
+    def begin(self) -> None:
+        """Start the coroutine."""
         try:
-            return await self._instance.start(), None
+            coroutine = self._instance.start()
+            self._task = self._mode.thread.create_task(
+                coroutine, self._context, self._run.task_id
+            )
         except BaseException as error:
-            # Not raised here: SystemExit would end the loop of all the others.
-            return None, error
+            self._tell(None, error)
+            return
+        self._task.add_done_callback(self)
+
+    def __call__(self, task: asyncio.Task[Any]) -> None:
+        """Tell the hub that the coroutine has ended; asyncio calls this, once."""
+        value, error = outcome_of(task.result)
+        if isinstance(error, asyncio.CancelledError) and self._run.stopping:
+            error = StopTask()
+        self._tell(value, error)
+
+    def _tell(self, value: Any, error: BaseException | None) -> None:
+        self._mode._door.run_soon(self._ended, self._run, value, error)
 
     def _cancel(self) -> None:
-        self._is_cancelled = True
         if self._task is not None:
             self._task.cancel("the task was stopped")
 
@@ -141,38 +165,27 @@ class _Running:
                 await result
 
         # Not the same context object: the coroutine may be entered already.
-        task = self._mode.thread.create_task(stop(), self._context.copy())
+        task = self._mode.thread.create_task(stop(), self.context())
         task.add_done_callback(partial(self._stop_done, ticket))
 
     def _stop_done(self, ticket: Ticket, task: asyncio.Task[Any]) -> None:
         error = StopTask() if task.cancelled() else task.exception()
         self._mode._door.run_soon(ticket.settle, None, error)
 
-    def _on_done(self, task: asyncio.Task[Any]) -> None:
-        value, error = (None, StopTask()) if task.cancelled() else task.result()
-        if isinstance(error, asyncio.CancelledError) and self._is_cancelled:
-            error = StopTask()
-        self._tell(value, error)
-
-    def _tell(self, value: Any, error: BaseException | None) -> None:
-        self._mode._door.run_soon(self.ticket.settle, value, error)
-
 
 class LoopPlace:
-    """The environment of one run on the loop: what takes time returns an awaitable.
+    """The environment of tasks on the loop: what takes time returns an awaitable.
 
     Args:
         hub_place: That of the hub.
         door: The way into the hub.
         mode: Has the loop and the HTTP client.
-        bound: The run.
     """
 
-    def __init__(self, hub_place: HubPlace, door: Door, mode: LoopMode, bound: Bound) -> None:
+    def __init__(self, hub_place: HubPlace, door: Door, mode: LoopMode) -> None:
         self._place = hub_place
         self._door = door
         self._mode = mode
-        self._bound = bound
 
     def __getattr__(self, name: str) -> Any:
         value = getattr(self._place, name)

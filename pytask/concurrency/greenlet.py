@@ -1,5 +1,8 @@
 """Runs the code of tasks in greenlets: one for each run, one more for its ``stop``.
 
+A run whose mode ends it later has its greenlet until the code is handed over. What is left to do
+when it has ended is done in the hub, or in another greenlet if it may have to wait.
+
 The greenlets of runs are plain ones, not gevent's class: starting one costs 1 instead of 3 to 8
 microseconds, and nobody waits for them. They tell the runner when they end; deadlines are kept
 elsewhere. Only two frames lie below the code of a task, because each frame is memory that a
@@ -37,7 +40,7 @@ from pytask.worker.outcomes import (
 )
 from pytask.worker.registry import TaskRegistry, TaskType
 from pytask.worker.retrying import next_try, policy_of
-from pytask.worker.runs import DONE, ENDING, KEEP, NEW, RELOADING, STARTING, Run
+from pytask.worker.runs import DONE, ENDING, KEEP, NEW, RELOADING, STARTED, STARTING, Run
 
 logger = logging.getLogger(__name__)
 
@@ -136,13 +139,17 @@ class GreenletExecutor:
             return
         run.phase = STARTING
         kind: TaskType | None = None
-        timer, delay = None, 0.0
+        delay = 0.0
         try:
             kind = self._registry.get(run.task)
             data = decode_data(run.task, run.data)
             run.data = b""
             if kind.policy.timeout or run.policy:
-                timer = self._limit(run, kind)
+                run.timer = self._limit(run, kind)
+            if kind.ends_later:
+                self._modes.later(kind.mode).hand_over(run, kind.task_class, data, self._ended)
+                run.greenlet = None
+                return
             live = self._live_elsewhere if kind.mode else self._live
             if kind.provide_context is None:
                 value = live(run, kind, data)
@@ -154,8 +161,44 @@ class GreenletExecutor:
         except BaseException as error:
             run.leave()
             state, output, delay = self._judge(run, kind, error)
-        if timer is not None:
-            timer.close()
+        self._close(run, state, output, delay)
+
+    def _ended(self, run: Run, value: Any, error: BaseException | None) -> None:
+        """Go on with a run that was handed over and whose code has ended; called in the hub."""
+        if run.phase == DONE:
+            # Abandoned before: what it is told now does not count.
+            self._close(run, State.STOPPED, NULL)
+            return
+        run.leave()
+        output = NULL
+        if error is None and value is not None:
+            try:
+                output = self._encode(run, value)
+            except UnfitResult as unfit:
+                error = unfit
+        if error is None and run.stop_greenlet is None:
+            self._close(run, State.STOPPED if run.stopping else State.SUCCESS, output)
+            return
+        # What may have to wait, for stop() or in an exception handler, does it in a greenlet.
+        run.greenlet = greenlet(self._end, get_hub())
+        run.greenlet.gr_context = run.instance.context()
+        run.greenlet.switch(run, output, error)
+
+    def _end(self, run: Run, output: bytes, error: BaseException | None) -> None:
+        state, delay = State.STOPPED if run.stopping else State.SUCCESS, 0.0
+        try:
+            if run.stop_greenlet is not None:
+                run.stop_greenlet.join()
+        except BaseException as interruption:
+            error = error or interruption
+        if error is not None:
+            state, output, delay = self._judge(run, self.type_of(run), error)
+        self._close(run, state, output, delay)
+
+    def _close(self, run: Run, state: State, output: bytes, delay: float = 0.0) -> None:
+        if run.timer is not None:
+            run.timer.close()
+            run.timer = None
         self._conclude(run, state, output, delay)
 
     def _limit(self, run: Run, kind: TaskType) -> Any:
@@ -258,6 +301,10 @@ class GreenletExecutor:
 
 
 def _throw(run: Run, target: greenlet | None, error: type[BaseException], force: bool) -> None:
+    if run.greenlet is None and run.phase == STARTED:
+        if run.stopping:
+            run.instance.interrupt(error is GreenletExit)
+        return
     if (
         target is None
         or run.greenlet is not target

@@ -18,6 +18,7 @@ import asyncio
 import logging
 from collections import deque
 from collections.abc import Callable
+from contextlib import suppress
 from functools import partial
 from typing import Any
 
@@ -77,6 +78,7 @@ class LoopThread:
         self._pool = ThreadPool(threads)
         self._requests: deque[tuple[Callable[..., Any], tuple[Any, ...]]] = deque()
         self._is_woken = False
+        self._is_over = False
         self._ended = _new_lock()
         self._ended.acquire()
         self.ident = 0
@@ -98,9 +100,11 @@ class LoopThread:
     def create_future(self) -> asyncio.Future[Any]:
         return self._loop.create_future()
 
-    def create_task(self, coroutine: Any, context: Any) -> asyncio.Task[Any]:
+    def create_task(
+        self, coroutine: Any, context: Any, name: str | None = None
+    ) -> asyncio.Task[Any]:
         """Start a coroutine; called on the loop."""
-        return self._loop.create_task(coroutine, context=context)
+        return self._loop.create_task(coroutine, name=name, context=context)
 
     def close(self, until_closed: Callable[[], Any]) -> None:
         """End the loop; what still runs there is cancelled and given a moment.
@@ -116,7 +120,11 @@ class LoopThread:
 
     def _last(self, until_closed: Callable[[], Any]) -> None:
         self._closing = self._loop.create_task(self._finish(until_closed))
-        self._closing.add_done_callback(lambda _: self._loop.stop())
+        self._closing.add_done_callback(self._end)
+
+    def _end(self, _: Any) -> None:
+        self._is_over = True
+        self._loop.stop()
 
     async def _finish(self, until_closed: Callable[[], Any]) -> None:
         left = asyncio.all_tasks() - {self._closing}
@@ -131,7 +139,10 @@ class LoopThread:
         self.ident = _get_ident()
         asyncio.set_event_loop(self._loop)
         try:
-            self._loop.run_forever()
+            while not self._is_over:
+                # A coroutine raised it, and has it as its outcome; the loop is that of all others.
+                with suppress(SystemExit, KeyboardInterrupt):
+                    self._loop.run_forever()
         finally:
             self._loop.close()
             # The hub this thread has because of its sockets.

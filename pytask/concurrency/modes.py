@@ -1,20 +1,26 @@
 """The ways in which the code of a task can be executed, and which one a class has chosen.
 
-Every run has its greenlet, whatever its mode: that greenlet is in charge of its life cycle. In
-greenlet mode it calls ``start`` itself. In the other modes it waits while ``start`` is executed
-elsewhere, and passes on what interrupts it; so stop, time-out, reload and requeue are the same for
-all of them, see :mod:`pytask.worker.stopper`.
+Every run begins and ends in a greenlet. In greenlet mode that calls ``start`` itself. In the other
+modes ``start`` is executed elsewhere: the greenlet waits for it and passes on what interrupts it,
+or, where very many are under way at once, hands it over and is free for another run, see
+:class:`LaterMode`. What decides about a run, and when, is the same for all of them: stop, time-out,
+reload and requeue, see :mod:`pytask.worker.stopper`.
 """
 
 from __future__ import annotations
 
 import inspect
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Protocol
 
 from pytask.exceptions import ConfigurationError
 
 if TYPE_CHECKING:
     from pytask.worker.runs import Run
+
+    #: Told in the hub that the code of a run has ended: what it returned, or what it raised. It
+    #: must not wait.
+    Ended = Callable[[Run, Any, BaseException | None], object]
 
 GREENLET = "greenlet"
 ASYNCIO = "asyncio"
@@ -46,6 +52,29 @@ class Mode(Protocol):
 
     def close(self) -> None:
         """Let go of everything, without waiting for code that goes on."""
+
+
+class LaterMode(Mode, Protocol):
+    """A mode that needs no greenlet while code of a task is under way."""
+
+    def hand_over(
+        self, run: Run, task_class: type[Any], data: dict[str, Any], ended: Ended
+    ) -> None:
+        """Make the instance, have its ``start`` executed, and return at once.
+
+        As :meth:`carry_out`, but ``run.instance`` has two methods more. ``interrupt(firmly)`` asks
+        for the end of the code, once with False and once with True, as exceptions do which are
+        thrown into a greenlet; ``context()`` returns a copy of its context variables.
+
+        Args:
+            run: The run.
+            task_class: Its class.
+            data: The arguments of its ``__init__``.
+            ended: Called once, when the code has ended.
+
+        Raises:
+            BaseException: What ``__init__`` raised; ``ended`` is not called then.
+        """
 
 
 def mode_of(task_class: type[Any]) -> str:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from typing import cast
+
 from pytask.concurrency.door import Door
 from pytask.concurrency.event_loop import LoopMode
-from pytask.concurrency.modes import ASYNCIO, THREAD, Mode
+from pytask.concurrency.modes import ASYNCIO, THREAD, LaterMode, Mode
 from pytask.concurrency.processes import ProcessMode
 from pytask.concurrency.threads import ThreadMode
 from pytask.concurrency.workplaces import HubPlace
@@ -25,6 +27,10 @@ class OtherModes:
         self.place = place
         self._door: Door | None = None
         self._made: dict[str, Mode] = {}
+
+    def later(self, name: str) -> LaterMode:
+        """Return a mode whose runs end later, by its name."""
+        return cast(LaterMode, self.get(name))
 
     def get(self, name: str) -> Mode:
         """Return a mode by its name; not ``greenlet``."""

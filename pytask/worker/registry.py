@@ -6,7 +6,7 @@ from collections.abc import Callable
 from contextlib import AbstractContextManager
 from typing import Any
 
-from pytask.concurrency.modes import GREENLET, PROCESS, mode_of
+from pytask.concurrency.modes import ASYNCIO, GREENLET, PROCESS, mode_of
 from pytask.exceptions import ConfigurationError, UnknownTask
 from pytask.limits import may_be_limited
 from pytask.policy import NO_POLICY, Policy
@@ -17,7 +17,7 @@ from pytask.task import Task
 class TaskType:
     """A registered class, with what has to be known of it at each run looked up once."""
 
-    __slots__ = ("defines_stop", "mode", "policy", "provide_context", "task_class")
+    __slots__ = ("defines_stop", "ends_later", "mode", "policy", "provide_context", "task_class")
 
     def __init__(self, task_class: type[Any]) -> None:
         self.task_class: Any = task_class
@@ -32,6 +32,9 @@ class TaskType:
         elif self.mode == PROCESS:
             # Entered where the code is executed.
             self.provide_context = None
+        #: It has no greenlet while its code is under way. A context that was entered in a greenlet
+        #: may be bound to it, and keeps it.
+        self.ends_later = self.mode == ASYNCIO and self.provide_context is None
         stop = getattr(task_class, "stop", None)
         self.defines_stop = stop is not None and stop is not Task.stop
 

@@ -59,7 +59,7 @@ class Releaser(Service):
         admission = run.limited
         if admission is None:
             return
-        if admission.held and _goes_on(run):
+        if admission.held and run.goes_on:
             # Looked at from time to time: nothing tells when such code ends.
             self._left_behind.append(run)
             self.wake()
@@ -163,13 +163,8 @@ class Releaser(Service):
             called.popleft()
 
     def _release_left_behind(self) -> None:
-        over = [run for run in self._left_behind if not _goes_on(run)]
+        over = [run for run in self._left_behind if not run.goes_on]
         if over:
-            self._left_behind = [run for run in self._left_behind if _goes_on(run)]
+            self._left_behind = [run for run in self._left_behind if run.goes_on]
             for run in over:
                 self.run_over(run)
-
-
-def _goes_on(run: Run) -> bool:
-    """Tell whether the code of a run goes on although its task has ended."""
-    return run.greenlet is not None

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 # Plain numbers: these are compared several times per task, and an IntEnum costs ten times more.
 
-#: Phases of a run: its greenlet has not executed a line yet;
+#: Phases of a run: nothing of it has been executed yet;
 NEW = 0
 #: it enters the context or is in ``__init__``;
 STARTING = 1
@@ -30,7 +30,7 @@ STARTED = 2
 ENDING = 3
 #: it was stopped for a reload, and its new data are being read;
 RELOADING = 4
-#: its outcome is decided, and nothing the greenlet still does counts.
+#: its outcome is decided, and nothing its code still does counts.
 DONE = 5
 
 #: What is to become of a run; the greater one wins. Nothing: it goes on until it ends;
@@ -70,6 +70,7 @@ class Run:
         "stopping",
         "task",
         "task_id",
+        "timer",
         "token",
     )
 
@@ -89,9 +90,12 @@ class Run:
         #: When the claim was sent, monotonic: no later than the beginning of the lease.
         self.claimed_at = claimed_at
         self.environment = environment
+        #: What carries it out at present; None while its code is under way elsewhere.
         self.greenlet: greenlet | None = None
         self.instance: Any = None
         self.stop_greenlet: Any = None
+        #: Ends it when it has lasted too long.
+        self.timer: Any = None
         self.phase = NEW
         #: What was raised, JSON, if it ends in a failure.
         self.error = b""
@@ -119,6 +123,11 @@ class Run:
         """Note that ``start`` is over; what was left behind stays done."""
         if self.phase != DONE:
             self.phase = ENDING
+
+    @property
+    def goes_on(self) -> bool:
+        """Whether its code is under way, which it may be although the run was left behind."""
+        return self.greenlet is not None or self.instance is not None
 
     @property
     def is_over(self) -> bool:
