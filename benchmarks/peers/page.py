@@ -63,9 +63,16 @@ _SECTIONS = (
     ),
     (
         "Memory",
-        ["memory.task", "memory.many", "memory.worker"],
+        [
+            "memory.coroutine",
+            "memory.greenlet",
+            "memory.coroutines",
+            "memory.greenlets",
+            "memory.worker",
+        ],
         "Of the worker, shared pages counted once: with the tasks asleep, less that of a worker "
-        "without.",
+        "without. A greenlet holds a stack, a coroutine its frames, so each is compared with its "
+        "like. A task of pytask is the one or the other, as its class says.",
     ),
     (
         "Start of a worker, and one with nothing to do",
@@ -82,7 +89,8 @@ _PICTURED = (
     "sleep.seconds",
     "latency.p50",
     "latency.p99",
-    "memory.task",
+    "memory.coroutine",
+    "memory.greenlet",
     "drain.worker_cpu",
 )
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 OURS = "pytask"
@@ -31,6 +31,7 @@ class System:
         drain: How many tasks it has to get through at full size.
         idle_without: Words of the command line that are left out where it has nothing to do.
         environment: Whose environment and client it uses; its own if empty.
+        naps: Its tasks that sleep, by what they are while they do: ``greenlet`` or ``coroutine``.
     """
 
     name: str
@@ -45,6 +46,7 @@ class System:
     drain: int = 20_000
     idle_without: Sequence[str] = ()
     environment: str = ""
+    naps: Mapping[str, str] = field(default_factory=lambda: {"greenlet": "nap"})
 
     @property
     def module(self) -> str:
@@ -52,6 +54,7 @@ class System:
         return self.environment or self.name.lower()
 
 
+_COROUTINES = {"coroutine": "nap"}
 _NO_BULK = {"bulk": "no way to start many tasks in one call"}
 
 SYSTEMS = (
@@ -69,6 +72,7 @@ SYSTEMS = (
         None,
         concurrency=1_000,
         idle_without=["--no-cleanup"],
+        naps={"greenlet": "nap", "coroutine": "nap_async"},
     ),
     System(
         "Celery",
@@ -142,6 +146,7 @@ SYSTEMS = (
         ["ZCARD", "arq:queue"],
         concurrency=1_000,
         absent=_NO_BULK,
+        naps=_COROUTINES,
     ),
     System(
         "taskiq",
@@ -155,6 +160,7 @@ SYSTEMS = (
         ["result:*"],
         None,
         absent=_NO_BULK,
+        naps=_COROUTINES,
     ),
     System(
         "SAQ",
@@ -165,6 +171,7 @@ SYSTEMS = (
         ["saq:job:bench:*"],
         ["ZCARD", "saq:bench:incomplete"],
         absent={"bulk": "`map` waits for the results, and sends one job at a time"},
+        naps=_COROUTINES,
     ),
     System(
         "streaq",
@@ -175,6 +182,7 @@ SYSTEMS = (
         ["ZCARD", "streaq:bench:index:results"],
         None,
         drain=10_000,
+        naps=_COROUTINES,
     ),
 )
 

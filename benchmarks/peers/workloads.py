@@ -87,8 +87,10 @@ METRICS = {
     "load.rate": Metric("tasks started beside the probes", "tasks/s", None),
     "equal.p50": Metric("beside 300 tasks/s, p50", "ms"),
     "equal.p99": Metric("beside 300 tasks/s, p99", "ms"),
-    "memory.task": Metric("memory per sleeping task, 10,000 asleep", "KB", True, 1.0),
-    "memory.many": Metric("memory per sleeping task, 100,000 asleep", "KB", None),
+    "memory.coroutine": Metric("memory per sleeping coroutine, 10,000 asleep", "KB", True, 1.0),
+    "memory.greenlet": Metric("memory per sleeping greenlet, 10,000 asleep", "KB", True, 1.0),
+    "memory.coroutines": Metric("memory per sleeping coroutine, 100,000 asleep", "KB", None),
+    "memory.greenlets": Metric("memory per sleeping greenlet, 100,000 asleep", "KB", None),
     "memory.worker": Metric("memory of a worker with nothing to do", "MB"),
     "startup.seconds": Metric("start of the process to first task", "s"),
     "idle.commands": Metric("commands of an idle worker", "commands/s", True, None, 5.0),
@@ -215,16 +217,18 @@ def memory(stage: Stage, system: System, sizes: Sizes, _: Numbers) -> Numbers:
         time.sleep(sizes.settle_seconds / 2)
         empty = running.worker_memory
     found = {"memory.worker": empty / 2**20}
-    found["memory.task"] = _weigh(stage, system, sizes, sizes.sleepers, empty)
-    if system.name == OURS:
-        found["memory.many"] = _weigh(stage, system, sizes, sizes.many_sleepers, empty)
+    for kind, nap in system.naps.items():
+        found[f"memory.{kind}"] = _weigh(stage, system, sizes, nap, sizes.sleepers, empty)
+        if system.name == OURS:
+            many = _weigh(stage, system, sizes, nap, sizes.many_sleepers, empty)
+            found[f"memory.{kind}s"] = many
     return found
 
 
-def _weigh(stage: Stage, system: System, sizes: Sizes, count: int, empty: int) -> float:
+def _weigh(stage: Stage, system: System, sizes: Sizes, nap: str, count: int, empty: int) -> float:
     with stage.system(system, count + 100) as running:
         driver = running.driver()
-        driver.ask("fill", name="nap", count=count, args=[LONG], numbered=True, patience=120)
+        driver.ask("fill", name=nap, count=count, args=[LONG], numbered=True, patience=120)
         running.worker()
         running.wait(lambda: len(running.begun(count)) >= count, 90, f"{count} tasks sleep")
         time.sleep(sizes.settle_seconds / 2)

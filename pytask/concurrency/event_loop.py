@@ -136,9 +136,7 @@ class _Running:
         """Start the coroutine."""
         try:
             coroutine = self._instance.start()
-            self._task = self._mode.thread.create_task(
-                coroutine, self._context, self._run.task_id
-            )
+            self._task = self._mode.thread.create_task(coroutine, self._context, self._run.task_id)
         except BaseException as error:
             self._tell(None, error)
             return

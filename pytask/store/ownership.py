@@ -218,11 +218,14 @@ class Ownership(Calls):
 
 def _claimed(reply: Sequence[Any]) -> list[Claimed]:
     claimed = []
+    # Runs share the text of their name, which each keeps for as long as it lasts.
+    names: dict[bytes, str] = {}
     for at in range(0, len(reply), 6):
         task_id, token, task, data, attempts, policy = reply[at : at + 6]
-        claimed.append(
-            Claimed(to_text(task_id), token.decode(), to_text(task), data, int(attempts), policy)
-        )
+        name = names.get(task)
+        if name is None:
+            name = names[task] = to_text(task)
+        claimed.append(Claimed(to_text(task_id), token.decode(), name, data, int(attempts), policy))
     return claimed
 
 

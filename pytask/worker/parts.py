@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import socket
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 from gevent.event import Event
@@ -29,7 +29,7 @@ from pytask.worker.promoter import Promoter
 from pytask.worker.registry import TaskRegistry
 from pytask.worker.releaser import Releaser
 from pytask.worker.runner import Runner
-from pytask.worker.runs import TIME_OUT, Run, RunTable, Slots
+from pytask.worker.runs import STARTED, TIME_OUT, Run, RunTable, Slots
 from pytask.worker.scheduler import Scheduler
 from pytask.worker.service import Service
 from pytask.worker.stopper import Stopper
@@ -122,6 +122,13 @@ class Parts:
             self.stopper,
             self.beat_reader,
         ]
+
+    def stacks(self) -> Iterator[str]:
+        """Yield where the code of each run is that has no greenlet."""
+        for run in self.table.snapshot():
+            if run.greenlet is None and run.phase == STARTED:
+                stack = self.executor.stack_of(run)
+                yield f"task {run.task_id} ({run.task}), which runs in no greenlet:\n{stack}\n"
 
     def _make_finishers(self) -> list[Finisher]:
         return [

@@ -6,7 +6,7 @@ import logging
 import signal
 import sys
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 import gevent
@@ -28,7 +28,7 @@ def ending_signals() -> list[signal.Signals]:
 
 
 class SignalHandlers:
-    """SIGINT, SIGTERM and SIGHUP ask for the end, SIGUSR1 for the stacks of all greenlets.
+    """SIGINT, SIGTERM and SIGHUP ask for the end, SIGUSR1 for the stacks of all that runs.
 
     A context manager; the handlers that were there before come back at the end. Signals reach the
     main thread of a process only, so anywhere else this does nothing.
@@ -65,9 +65,10 @@ class SignalHandlers:
         self._watchers.append(gevent.signal_handler(number, function, *args))
 
 
-def print_stacks() -> None:
-    """Write the stack of every greenlet and thread to stderr."""
+def print_stacks(others: Iterable[str]) -> None:
+    """Write the stack of every greenlet and thread to stderr, and then the others."""
     print_run_info(file=sys.stderr)
+    sys.stderr.writelines(others)
     sys.stderr.flush()
 
 

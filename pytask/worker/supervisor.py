@@ -125,10 +125,10 @@ class Supervisor:
             self._in_a_hurry.set()
 
     def print_stacks(self) -> None:
-        """Write the stack of every greenlet and thread to stderr."""
+        """Write the stack of every greenlet, thread and coroutine to stderr."""
         # Hundreds that wait for a run would bury the others.
         self.parts.executor.drop_spares()
-        print_stacks()
+        print_stacks(self.parts.stacks())
 
     def _recycle(self) -> None:
         if not self._asked_to_stop.is_set():

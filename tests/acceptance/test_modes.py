@@ -91,6 +91,15 @@ def test_a_worker_that_ends_gives_all_back_and_leaves_no_child(
     wait_until(lambda: not [one for one in children if is_alive(one)])
 
 
+def test_sigusr1_prints_where_coroutines_are(launch: Launch, helpers: Any, tmp_path: Path) -> None:
+    worker = launch()
+    begin(helpers, tmp_path)()
+    worker.signal(signal.SIGUSR1)
+    worker.wait_for_line(r"task of-asyncio \(asyncio\), which runs in no greenlet")
+    worker.wait_for_line(r"await asyncio.sleep\(0.02\)")
+    assert worker.stop() == 0
+
+
 def test_a_forked_copy_of_a_worker_leaves_its_tasks_alone(
     launch: Launch, helpers: Any, tmp_path: Path
 ) -> None:

@@ -1,5 +1,6 @@
 """What a task may expect is the same in all four concurrency modes."""
 
+import gc
 import logging
 import os
 from collections.abc import Callable, Iterator
@@ -9,6 +10,7 @@ from typing import Any
 
 import gevent
 import pytest
+from greenlet import greenlet
 
 from pytask import ConfigurationError, PyTask, Task
 from tests.support.waiting import wait_until
@@ -169,6 +171,8 @@ def test_ten_thousand_coroutines_run_at_once_and_stop_at_once(serve: Serve) -> N
     worker = serve(tasks.Many, concurrency=10_000, stop_timeout=60.0)
     ids = worker.helpers.start_tasks([("many", {})] * 10_000)
     wait_until(lambda: tasks.Many.under_way == 10_000, 60)
+    # None for each of them.
+    assert sum(isinstance(one, greenlet) for one in gc.get_objects()) < 3_000
     for one in ids[:100]:
         worker.helpers.stop_task(one)
     wait_until(lambda: tasks.Many.under_way == 9_900, 60)

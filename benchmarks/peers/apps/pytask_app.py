@@ -1,5 +1,6 @@
 """pytask."""
 
+import asyncio
 import time
 
 import work
@@ -27,7 +28,19 @@ def nap(index, seconds):
     return 1
 
 
-NAMES = {"noop": (), "stamp": ("index",), "nap": ("index", "seconds")}
+@app.task(name="nap_async")
+async def nap_async(index, seconds):
+    work.stamp(index)
+    await asyncio.sleep(seconds)
+    return 1
+
+
+NAMES = {
+    "noop": (),
+    "stamp": ("index",),
+    "nap": ("index", "seconds"),
+    "nap_async": ("index", "seconds"),
+}
 
 
 class Client:
