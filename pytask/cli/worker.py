@@ -79,7 +79,8 @@ def worker(
 
     The signal stops the claiming of tasks; what runs gets --drain-timeout seconds to end, is then
     stopped and goes back to its queue. A second signal does that at once. SIGUSR1 writes the stacks
-    of all greenlets, threads and coroutines to stderr. Redis may be away at the start; the worker waits for it.
+    of all greenlets, threads and coroutines to stderr. Redis may be away at the start; the worker
+    waits for it.
 
     A setting that is not given here is taken from the environment, the configuration file or the
     app; `pytask config` shows which.

@@ -1,5 +1,6 @@
 """Limits: how many tasks of a kind run at a time, in all workers together."""
 
+import asyncio
 from collections import Counter
 from collections.abc import Iterator
 from typing import Any
@@ -110,6 +111,25 @@ class Obstinate(_Counted):
                 release.wait()
             except BaseException:
                 disobeyed.append(self.id)
+
+
+class ObstinateCoroutine(_Counted):
+    """The same on the event loop."""
+
+    NAME = "obstinate-coroutine"
+    MAX_CONCURRENCY = 1
+
+    async def start(self) -> str:  # type: ignore[override]
+        at_work.append(self.id)
+        started.append(self.id)
+        most.append(len(at_work))
+        while not release.is_set():
+            try:
+                await asyncio.sleep(0.01)
+            except asyncio.CancelledError:
+                disobeyed.append(self.id)
+        at_work.remove(self.id)
+        return "done"
 
 
 class Free(_Counted):
@@ -335,23 +355,25 @@ def test_a_worker_that_ends_hands_its_permits_over(serve: Serve) -> None:
     nothing_is_held(second, "limit:two")
 
 
+@pytest.mark.parametrize("task", [Obstinate, ObstinateCoroutine])
 def test_a_run_that_was_left_behind_keeps_its_permit_as_long_as_its_code_goes_on(
-    serve: Serve,
+    serve: Serve, task: type[Task]
 ) -> None:
-    worker = serve(Obstinate, stop_timeout=0.1)
-    first = worker.start("obstinate")
+    limit = f"limit:{task.NAME}"
+    worker = serve(task, stop_timeout=0.1)
+    first = worker.start(task.NAME)
     wait_for_starts(1)
-    second = worker.start("obstinate")
-    wait_until(lambda: waiting(worker, "limit:obstinate") == 1)
+    second = worker.start(task.NAME)
+    wait_until(lambda: waiting(worker, limit) == 1)
     worker.helpers.stop_task(first)
     worker.wait_for(first, "STOPPED")
     assert disobeyed == [first, first]
     assert started == [first]
-    assert len(permits(worker, "limit:obstinate")) == 1
+    assert len(permits(worker, limit)) == 1
     release.set()
     worker.wait_for(second, "SUCCESS")
     assert max(most) == 1
-    nothing_is_held(worker, "limit:obstinate")
+    nothing_is_held(worker, limit)
     table = worker.parts.table
     assert (table.occupied, table.slots.free) == (0, table.slots.total)
 
