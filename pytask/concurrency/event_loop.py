@@ -140,7 +140,8 @@ class _Running:
         except BaseException as error:
             self._tell(None, error)
             return
-        self._task.add_done_callback(self)
+        # Without a context it would make and keep a copy of the current one.
+        self._task.add_done_callback(self, context=self._context)
 
     def __call__(self, task: asyncio.Task[Any]) -> None:
         """Tell the hub that the coroutine has ended; asyncio calls this, once."""
@@ -193,7 +194,9 @@ class LoopPlace:
     def http(self) -> Any:
         return self._place.http if self._door.is_here else self._mode.http
 
-    def shell(self, command: Any, options: dict[str, Any]) -> asyncio.Future[Any]:
+    def shell(self, command: Any, options: dict[str, Any]) -> Any:
+        if self._door.is_here:
+            return self._place.shell(command, options)
         return self._ask(partial(self._place.shell, command, options))
 
     def _ask(self, function: Callable[[], Any]) -> asyncio.Future[Any]:

@@ -190,7 +190,8 @@ class GreenletExecutor:
             if run.stop_greenlet is not None:
                 run.stop_greenlet.join()
         except BaseException as interruption:
-            error = error or interruption
+            if error is None:
+                error = interruption
         if error is not None:
             state, output, delay = self._judge(run, self.type_of(run), error)
         self._close(run, state, output, delay)

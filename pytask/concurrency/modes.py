@@ -1,8 +1,8 @@
 """The ways in which the code of a task can be executed, and which one a class has chosen.
 
-Every run begins and ends in a greenlet. In greenlet mode that calls ``start`` itself. In the other
-modes ``start`` is executed elsewhere: the greenlet waits for it and passes on what interrupts it,
-or, where very many are under way at once, hands it over and is free for another run, see
+Every run begins in a greenlet. In greenlet mode that calls ``start`` itself. In the other modes
+``start`` is executed elsewhere: the greenlet waits for it and passes on what interrupts it, or,
+where very many are under way at once, hands it over and is free for another run, see
 :class:`LaterMode`. What decides about a run, and when, is the same for all of them: stop, time-out,
 reload and requeue, see :mod:`pytask.worker.stopper`.
 """
@@ -38,8 +38,8 @@ class Mode(Protocol):
     def carry_out(self, run: Run, task_class: type[Any], data: dict[str, Any]) -> Any:
         """Make the instance, execute its ``start``, and return what that returns.
 
-        Called in the greenlet of the run. It calls ``run.enter()`` when the code begins,
-        and ``run.instance`` to something whose ``stop`` calls that of the task. ``StopTask`` and
+        Called in the greenlet of the run. It calls ``run.enter()`` when the code begins, and sets
+        ``run.instance`` to something whose ``stop`` calls that of the task. ``StopTask`` and
         ``GreenletExit`` thrown into it ask for the end of the code, the second more firmly; it
         returns only when the code has ended.
 
