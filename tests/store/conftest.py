@@ -34,7 +34,8 @@ class Events:
 def events_of(lab, connector):
     """Listen to a task: ``events_of(task_id).get()``; ``control=True`` for its control channel.
 
-    Without a task to the channel of the fleet.
+    Without a task to the channel of the fleet. Nothing may have been said there before: on a cluster
+    a message goes from node to node, and may arrive after a subscription that was made after it.
     """
     from pytask.events import Subscription
 
@@ -42,9 +43,14 @@ def events_of(lab, connector):
 
     def listen(task_id=None, control=False):
         keys = lab.store.keys
-        channel = keys.control_channel(task_id) if control else keys.events_channel(task_id or "")
         if task_id is None:
+            assert not lab.snapshot(), "listen to the fleet before anything happens in it"
             channel = keys.fleet_channel
+        elif control:
+            channel = keys.control_channel(task_id)
+        else:
+            assert "attempts" not in lab.record(task_id), "listen to a task before it is claimed"
+            channel = keys.events_channel(task_id)
         subscription = Subscription(connector.link(), channels=[channel])
         made.append(subscription)
         assert subscription.wait_ready(PATIENCE)

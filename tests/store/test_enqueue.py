@@ -329,8 +329,9 @@ def test_the_task_that_starts_others_stands_in_their_records(lab):
 
 
 def test_what_came_into_its_queue_is_told_with_one_message(lab, events_of):
-    waits, later, first, second = lab.waiting(), *lab.ids(3)
     events = events_of()
+    waits, later, first, second = lab.waiting(), *lab.ids(3)
+    assert json.loads(events.get()) == {"event": "queued", "tasks": [waits]}
     lab.enqueue(waits)
     lab.enqueue(later, delay=60.0)
     lab.enqueue(first, waits, second, queue="mail")

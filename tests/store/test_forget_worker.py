@@ -56,9 +56,9 @@ def test_a_foreign_registry_changes_nothing(lab):
 
 
 def test_one_that_was_silent_is_said_to_be_down_and_one_that_left_has_said_so(lab, events_of):
+    events = events_of()
     for worker, beat in (("left", 0), ("silent", 1)):
         lab.call("ZADD", lab.keys.workers, beat, worker)
-    events = events_of()
     for worker in ("left", "unknown", "silent", "silent"):
         lab.store.forget_worker(worker)
     lab.store.beat_worker("next", {})

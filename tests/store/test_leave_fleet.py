@@ -38,10 +38,14 @@ def test_a_foreign_registry_changes_nothing(lab):
 
 
 def test_that_it_left_is_said_once(lab, events_of):
-    lab.store.beat_worker("w", {})
     events = events_of()
+    lab.store.beat_worker("w", {})
     for worker in ("unknown", "w", "w"):
         lab.store.leave_fleet(worker)
     lab.store.beat_worker("next", {})
-    found = [json.loads(events.get()) for _ in range(2)]
-    assert found == [{"event": "down", "worker": "w"}, {"event": "up", "worker": "next"}]
+    found = [json.loads(events.get()) for _ in range(3)]
+    assert found == [
+        {"event": "up", "worker": "w"},
+        {"event": "down", "worker": "w"},
+        {"event": "up", "worker": "next"},
+    ]

@@ -203,10 +203,10 @@ def test_to_call_some_moves_nobody_else(lab):
 
 
 def test_what_came_into_its_queue_is_told_with_one_message(lab, events_of):
+    events = events_of()
     first, second = lab.ids(2)
     lab.enqueue(first, second, delay=60.0)
     lab.make_due()
-    events = events_of()
     lab.store.promote(lab.partition)
     told = json.loads(events.get())
     assert (told["event"], sorted(told["tasks"])) == ("queued", sorted([first, second]))

@@ -10,7 +10,6 @@ from pytask.serializers import MSGPACK, decode_value, encode_value
 @pytest.mark.topologies("valkey", "cluster")
 def test_what_a_task_says_is_heard_before_its_end(lab, events_of):
     task_id = lab.waiting()
-    # Before the claim: what it says may still be on its way between nodes when we subscribe.
     events = events_of(task_id)
     [run] = lab.claim().claimed
     assert json.loads(events.get())["event"] == "started"
@@ -36,8 +35,8 @@ def test_an_event_needs_no_record_and_writes_nothing(lab, events_of):
 @pytest.mark.topologies("valkey", "cluster")
 def test_a_foreign_value_under_the_name_of_the_record_does_not_matter(lab, events_of):
     task_id = lab.id()
-    lab.foreign(lab.names.record(task_id), b"list")
     events = events_of(task_id)
+    lab.foreign(lab.names.record(task_id), b"list")
     lab.store.publish(task_id, "hello", b"[1]")
     assert json.loads(events.get()) == {"event": "hello", "data": [1]}
 

@@ -170,8 +170,8 @@ def test_the_id_of_an_occurrence_tells_its_time():
 
 
 def test_the_task_it_starts_is_told_to_be_queued_once(lab, name, past, events_of):
-    know(lab, name, past)
     events = events_of()
+    know(lab, name, past)
     store, _ = lab.repeating()
     tick(lab, name, past, 2e9, started=past, store=store)
     other = lab.waiting()
