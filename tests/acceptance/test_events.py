@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from pytask import Notice
-from tests.support.launch import FAST, MONITOR, Launch
+from tests.support.launch import MONITOR, STEADY, Launch
 from tests.support.waiting import PATIENCE
 
 pytestmark = pytest.mark.topologies("valkey", "cluster")
@@ -27,12 +27,12 @@ def test_a_listener_hears_how_a_task_outlives_its_worker(launch: Launch, helpers
     helpers.on_events("task", names, on_task)
     helpers.on_events("worker", "up|down", on_worker)
 
-    victim = launch(**FAST)
+    victim = launch(**STEADY)
     lost = of_workers.get(timeout=PATIENCE)
     assert lost.event == "up"
     task_id = helpers.start_task("sleeper", seconds=0, first=600)
     victim.wait_for_event("started", id=task_id)
-    other = launch(MONITOR, **FAST)
+    other = launch(MONITOR, **STEADY)
     left = of_workers.get(timeout=PATIENCE)
     assert left.event == "up" and left.id != lost.id
     victim.kill()

@@ -193,11 +193,8 @@ def test_a_killed_master_is_replaced_and_its_subscription_moves(disposable_clust
     subscription = listening_on(connector, victim.port, Subscription)
     generation = subscription.generation
     victim.kill()
-    killed_at = time.monotonic()
     assert subscription.get(0) is None
     wait_until(lambda: subscription.get(0.05) or subscription.ready, message="moved")
-    # It does not wait for the failover.
-    assert time.monotonic() - killed_at < 10.0
     assert subscription.generation == generation + 1
     assert port_of(subscription) != victim.port
     # The other shards work on meanwhile.

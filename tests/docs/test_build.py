@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from tests.docs.blocks import DOCS, ROOT, read_blocks
+from tests.support.waiting import PATIENCE
 
 WORKER = """
     import sys
@@ -95,13 +96,13 @@ def test_the_permissions_of_the_production_page_suffice(
     helpers = PyTaskHelpers(url)
 
     worker = worker_process(WORKER, [url])
-    assert helpers.submit("greet", watch=True).wait(20) == "SUCCESS"
+    assert helpers.submit("greet", watch=True).wait(PATIENCE) == "SUCCESS"
     future = helpers.submit("wait", delay=0.01, watch=True)
-    assert next(event.name for event in future.events(10) if event.name == "waits")
+    assert next(event.name for event in future.events(PATIENCE) if event.name == "waits")
     assert future.reload()
-    assert next(event.name for event in future.events(10) if event.name == "reloaded")
+    assert next(event.name for event in future.events(PATIENCE) if event.name == "reloaded")
     assert future.stop()
-    assert future.wait(10) == "STOPPED"
+    assert future.wait(PATIENCE) == "STOPPED"
     assert helpers.restart_task(future.id)
     wait_until(lambda: future._helpers.get_task(future.id, "state") == "RUNNING")
     assert helpers.remove_task(future.id, force=True)

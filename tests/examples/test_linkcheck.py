@@ -4,7 +4,6 @@ import json
 import os
 import re
 import signal
-import time
 from pathlib import Path
 from typing import Any
 
@@ -106,7 +105,6 @@ def test_linkcheck_reloads_stops_and_restarts_its_service_while_it_runs(
 
 @pytest.mark.slow
 def test_linkcheck_without_arguments_checks_this_project(worker_process: Any) -> None:
-    began_at = time.monotonic()
     program = worker_process(PROGRAM, ["--json"])
     assert program.wait(85) == 0
     report = report_of(program)
@@ -114,7 +112,6 @@ def test_linkcheck_without_arguments_checks_this_project(worker_process: Any) ->
     assert report["tasks"] > 500
     assert report["pages"] > 100
     assert report["failed"] == []
-    assert time.monotonic() - began_at < 120
 
 
 @pytest.mark.slow

@@ -12,7 +12,7 @@ from pytask.exceptions import RedisRejected
 from tests.docs.blocks import DOCS, read_blocks
 from tests.support.servers import find_binary
 from tests.support.topologies import missing_server
-from tests.support.waiting import wait_until
+from tests.support.waiting import PATIENCE, wait_until
 
 from .programs import WORKER, run_command
 
@@ -62,7 +62,7 @@ def test_worker_client_and_command_line_do_their_work_with_the_documented_user(
     worker.wait_for_line("takes tasks from")
     # A client.
     future = helpers.submit("security/add", {"a": 1, "b": 2}, watch=True)
-    future.wait(10)
+    future.wait(PATIENCE)
     assert future.result() == 3
     ids = helpers.start_tasks([("security/rest", {}), ("security/rest", {})])
     worker.wait_for_event("resting", count=2)
@@ -71,7 +71,7 @@ def test_worker_client_and_command_line_do_their_work_with_the_documented_user(
     worker.wait_for_event("resting", count=3)
     helpers.submit("security/add", {"a": 1}, task_id="later", delay=0.2, queue="default")
     wait_until(lambda: not helpers.get_task("later"), message="Cleanup forgot the delayed task")
-    events = helpers.events("task", "queued", timeout=10)
+    events = helpers.events("task", "queued", timeout=PATIENCE)
     failed = helpers.submit("security/unknown", {}, watch=True)
     wait_until(lambda: helpers.get_task(failed.id, "state") == "EXCEPTION", message="its end")
     assert next(events).id == failed.id
@@ -141,7 +141,7 @@ def test_a_user_of_before_there_was_a_channel_of_the_fleet_starts_and_runs_tasks
     worker = worker_process(WORKER, [url, "cleanup"])
     worker.wait_for_line("takes tasks from")
     future = helpers.submit("security/add", {"a": 1, "b": 2}, delay=0.1, watch=True)
-    future.wait(10)
+    future.wait(PATIENCE)
     assert future.result() == 3
     assert worker.stop() == 0
     assert set(refusals(server)) == {"channel tasks:events"}

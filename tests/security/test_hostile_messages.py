@@ -6,7 +6,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from tests.support.waiting import wait_until
+from tests.support.waiting import PATIENCE, wait_until
 
 from .live import Rest, check_alive
 
@@ -85,4 +85,4 @@ def test_lies_on_the_channel_of_events_do_not_reach_results(worker, people):
         people.call("PUBLISH", people.keys.events_channel("resting"), lie)
     assert not future.done()
     worker.helpers.stop_task("resting")
-    assert future.wait(10) == "STOPPED"
+    assert future.wait(PATIENCE) == "STOPPED"

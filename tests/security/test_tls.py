@@ -14,7 +14,7 @@ from pytask.exceptions import RedisUnavailable
 from tests.support.ports import free_port, release_port
 from tests.support.servers import Server, find_binary
 from tests.support.topologies import missing_server
-from tests.support.waiting import wait_until
+from tests.support.waiting import PATIENCE, wait_until
 
 from .programs import WORKER, run_command
 
@@ -124,7 +124,7 @@ def test_worker_client_and_command_line_use_tls(serve, ours, worker_process):
     worker.wait_for_line("takes tasks from")
     helpers = PyTaskHelpers(url, redis_patience=5)
     future = helpers.submit("security/add", {"a": 1, "b": 2}, watch=True)
-    future.wait(15)
+    future.wait(PATIENCE)
     assert future.result() == 3
     done = run_command("start", "security/add", "a:=2", "--wait", "15", "--redis", url)
     assert (done.returncode, done.stdout.splitlines()[-1]) == (0, "2"), done
@@ -156,7 +156,7 @@ def test_a_certificate_for_another_host_is_refused(serve, ours):
 def test_a_worker_waits_for_a_server_it_can_trust(serve, theirs, worker_process):
     _, port = serve("IP:127.0.0.1")
     worker = worker_process(WORKER, [url_of(port, ssl_ca_certs=theirs.authority)])
-    worker.wait_for_line(r"(?i)certificate verify failed", timeout=20)
+    worker.wait_for_line(r"(?i)certificate verify failed", timeout=PATIENCE)
 
 
 def test_a_server_that_wants_to_know_its_clients_knows_them(serve, ours):

@@ -34,8 +34,8 @@ class Events:
 def events_of(lab, connector):
     """Listen to a task: ``events_of(task_id).get()``; ``control=True`` for its control channel.
 
-    Without a task to the channel of the fleet. Nothing may have been said there before: on a cluster
-    a message goes from node to node, and may arrive after a subscription that was made after it.
+    Without a task to the channel of the fleet. Nothing may have been said there before: on a
+    cluster a message goes from node to node, and may arrive after a later subscription.
     """
     from pytask.events import Subscription
 

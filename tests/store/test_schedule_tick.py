@@ -42,7 +42,7 @@ def name(lab):
 def test_a_schedule_becomes_known_with_its_due_time(lab, name):
     answer = know(lab, name, 2e9)
     assert (answer.moved, answer.due) == (True, 2e9)
-    assert abs(answer.now - time.time()) < 5
+    assert abs(answer.now - time.time()) < 60
     assert lab.store.read_schedules() == {name: 2e9}
     assert lab.queue() == []
 

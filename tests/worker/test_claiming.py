@@ -10,7 +10,7 @@ from gevent.event import Event
 from pytask import Task
 from pytask.records import new_request_id
 from pytask.worker.runs import Slots
-from tests.support.waiting import wait_until
+from tests.support.waiting import PATIENCE, wait_until
 from tests.worker.conftest import LiveWorker, Serve
 
 started: list[str] = []
@@ -264,10 +264,10 @@ def test_slots_are_handed_out_once() -> None:
     waiting = [gevent.spawn(slots.reserve, 1) for _ in range(2)]
     gevent.sleep(0)
     slots.release(1)
-    gevent.wait(waiting, count=1, timeout=10)
+    gevent.wait(waiting, count=1, timeout=PATIENCE)
     assert [one.ready() for one in waiting] == [True, False]
     slots.release(1)
-    gevent.joinall(waiting, timeout=10)
+    gevent.joinall(waiting, timeout=PATIENCE)
     assert slots.free == 0
 
 

@@ -7,7 +7,7 @@ import pytest
 
 from pytask import InvalidTask, PyTask, PyTaskHelpers, Task, TaskFailed, decode_value
 from pytask.future import read_event
-from tests.support.waiting import wait_until
+from tests.support.waiting import PATIENCE, wait_until
 from tests.worker.conftest import Serve
 
 PICTURE = bytes(range(256))
@@ -65,9 +65,9 @@ def test_bytes_go_to_a_task_and_come_back(serve: Serve) -> None:
     worker = serve(Crop, serializer="msgpack")
     future = worker.helpers.submit("crop", {"picture": PICTURE}, cleanup=False, watch=True)
 
-    events = {event.name: event.data for event in future.events(20)}
+    events = {event.name: event.data for event in future.events(PATIENCE)}
 
-    assert future.result(10) == {"picture": PICTURE[:4]}
+    assert future.result(PATIENCE) == {"picture": PICTURE[:4]}
     assert events["cropping"] == {"of": PICTURE}
     assert events["success"] == {"picture": PICTURE[:4]}
     assert events["started"] == {"attempt": 1}
@@ -88,7 +88,7 @@ def test_apps_of_both_serializers_work_for_each_other(
         for started_by, client in clients.items():
             future = client.submit("crop", {"picture": "text"}, cleanup=False)
             for asked_by in clients.values():
-                assert asked_by.future(future.id).result(20) == {"picture": "text"}
+                assert asked_by.future(future.id).result(PATIENCE) == {"picture": "text"}
             record = client.get_task(future.id)
             assert record["data"].startswith("{") is (started_by == "json")
             assert record["output"].startswith("{") is (ran_by == "json")
@@ -96,7 +96,7 @@ def test_apps_of_both_serializers_work_for_each_other(
         by_hand = {"task": "crop", "data": '{"picture": "text", "length": 1}'}
         raw.hset(namespace.task_prefix + ran_by, mapping=by_hand)
         raw.lpush(namespace.new_queue, ran_by)
-        assert clients["json"].future(ran_by).result(20) == {"picture": "t"}
+        assert clients["json"].future(ran_by).result(PATIENCE) == {"picture": "t"}
         worker.stop()
     for client in clients.values():
         client.close()
@@ -115,7 +115,7 @@ def test_an_explanation_of_a_failure_can_be_read_with_redis_cli(serve: Serve) ->
     assert "ValueError: a bug" in output(how="bug")
     future = worker.helpers.submit("fails", {"how": "expected"}, cleanup=False)
     with pytest.raises(TaskFailed) as failed:
-        future.result(20)
+        future.result(PATIENCE)
     assert failed.value.output == b"\xff"
 
 
@@ -141,12 +141,12 @@ def test_a_message_that_is_no_event_is_none(message: bytes) -> None:
 def test_a_reload_reads_what_was_written_meanwhile(serve: Serve) -> None:
     worker = serve(Reloads, serializer="msgpack")
     future = worker.helpers.submit("reloads", cleanup=False, watch=True)
-    assert next(event for event in future.events(20) if event.name == "has")
+    assert next(event for event in future.events(PATIENCE) if event.name == "has")
 
     worker.helpers.set_task(future.id, {"data": {"number": 1, "raw": b"\xff"}, "note": [1]})
     assert future.reload()
 
-    assert future.result(20) == b"\xff"
+    assert future.result(PATIENCE) == b"\xff"
     assert worker.record(future.id)["note"] == "[1]"
     with pytest.raises(InvalidTask, match="max_data_bytes=1,000,000"):
         worker.helpers.set_task(future.id, "data", {"raw": b"x" * 1_000_000})
@@ -168,5 +168,5 @@ def test_functions_and_schedules_take_what_the_serializer_takes(serve: Serve) ->
     worker = serve(prepare=prepare, serializer="msgpack")
     future = made[0].options(cleanup=False).submit(b"ab", plain=b"\x00")
 
-    assert future.result(20) == [b"ba", b"\x00"]
+    assert future.result(PATIENCE) == [b"ba", b"\x00"]
     assert decode_value(worker.record(future.id)["data"])["raw"] == b"ab"

@@ -10,6 +10,7 @@ import pytest
 
 from pytask import ConfigurationError, InvalidTask, PyTask, Task, current_task
 from pytask.exceptions import TaskStateError, UnfitTask
+from tests.support.waiting import PATIENCE
 from tests.worker.conftest import Serve
 
 
@@ -31,7 +32,7 @@ def test_a_function_runs_where_it_is_called_and_where_it_is_submitted(serve: Ser
     worker, [task] = prepared(serve, (add, {}))
     assert (task(1), task.name, task.__doc__) == (3, "add", "Add.")
     future = task.options(cleanup=False).submit(1, 2, 3)
-    assert (future.wait(10), future.result()) == ("SUCCESS", 6)
+    assert (future.wait(PATIENCE), future.result()) == ("SUCCESS", 6)
     assert worker.record(future.id)["data"] == '{"a":1,"b":2,"more":[3]}'
 
 
@@ -42,7 +43,7 @@ def test_types_arrive_as_they_were_sent(serve: Serve) -> None:
 
     _, [task] = prepared(serve, (days, {}))
     future = task.submit(datetime.date(2026, 1, 1), until=datetime.date(2026, 3, 1))
-    assert future.wait(10) == "SUCCESS" and future.result() == 59
+    assert future.wait(PATIENCE) == "SUCCESS" and future.result() == 59
 
 
 def test_wrong_arguments_are_refused_before_anything_is_started(serve: Serve) -> None:
@@ -82,7 +83,7 @@ def test_a_function_knows_the_task_it_is(serve: Serve) -> None:
 
     _, [task] = prepared(serve, (who, {}))
     future = task.submit()
-    future.wait(10)
+    future.wait(PATIENCE)
     assert future.result() == {"id": future.id, "attempt": 1, "child": future.id}
 
 
@@ -93,7 +94,7 @@ def test_each_of_many_tasks_at_once_is_its_own(serve: Serve) -> None:
 
     _, [task] = prepared(serve, (who, {}))
     futures = [task.options(cleanup=False).submit() for _ in range(20)]
-    assert [one.wait(10) and one.result() for one in futures] == [one.id for one in futures]
+    assert [one.wait(PATIENCE) and one.result() for one in futures] == [one.id for one in futures]
 
 
 def test_outside_of_a_task_there_is_no_current_one() -> None:

@@ -7,7 +7,7 @@ import gevent
 import pytest
 
 from pytask import Task
-from tests.support.waiting import wait_until
+from tests.support.waiting import PATIENCE, wait_until
 from tests.worker.conftest import Serve
 
 #: How old the last acknowledged beat, and refresh, were when a task gave way again.
@@ -164,4 +164,4 @@ def test_starting_and_stopping_the_thread_twice_is_harmless(serve: Serve) -> Non
     heartbeat.start()
     assert worker.stop() == 0
     heartbeat.stop()
-    assert heartbeat.join(10)
+    assert heartbeat.join(PATIENCE)

@@ -9,7 +9,7 @@ from gevent.event import Event
 
 from pytask.exceptions import RedisRejected, RedisUnavailable
 from pytask.worker.service import Service
-from tests.support.waiting import wait_until
+from tests.support.waiting import PATIENCE, wait_until
 
 
 class Counts(Service):
@@ -35,14 +35,14 @@ class Counts(Service):
 def test_starting_and_stopping_twice_is_harmless() -> None:
     service = Counts()
     service.stop()
-    assert service.join(10)
+    assert service.join(PATIENCE)
     service.start()
     first = service._greenlet
     service.start()
     assert service._greenlet is first and service.is_running
     service.stop()
     service.stop()
-    assert service.join(10) and not service.is_running
+    assert service.join(PATIENCE) and not service.is_running
     assert service.was_ended == 1
 
 
@@ -52,7 +52,7 @@ def test_a_stopped_service_can_be_started_again() -> None:
         service.start()
         wait_until(lambda: service._resting)
         service.stop()
-        assert service.join(10)
+        assert service.join(PATIENCE)
     assert service.rounds == 2
 
 
@@ -63,7 +63,7 @@ def test_a_failed_round_is_logged_and_followed_by_the_next(caplog: Any) -> None:
     assert caplog.text.count("counts failed; it goes on in") == 2
     assert "ValueError: first" in caplog.text
     service.stop()
-    assert service.join(10)
+    assert service.join(PATIENCE)
 
 
 def test_a_lasting_rejection_is_reported_once(caplog: Any) -> None:
@@ -98,7 +98,7 @@ def test_work_goes_on_within_half_a_second_of_redis_being_back() -> None:
 
     service = Hurried()
     service.start()
-    assert service.join(10)
+    assert service.join(PATIENCE)
     assert max(pauses) <= 0.5
 
 
@@ -108,7 +108,7 @@ def test_a_service_is_stopped_in_the_pause_after_a_failure() -> None:
     service.start()
     wait_until(lambda: service._resting)
     service.stop()
-    assert service.join(10)
+    assert service.join(PATIENCE)
 
 
 def test_a_round_under_way_is_finished_before_the_stop() -> None:
@@ -127,7 +127,7 @@ def test_a_round_under_way_is_finished_before_the_stop() -> None:
     service.stop()
     gevent.sleep(0.05)
     go_on.set()
-    assert service.join(10) and done == [1]
+    assert service.join(PATIENCE) and done == [1]
 
 
 def test_wake_ends_a_pause() -> None:
@@ -145,7 +145,7 @@ def test_a_service_does_not_run_in_another_process(monkeypatch: Any) -> None:
     wait_until(lambda: service._resting)
     monkeypatch.setattr("os.getpid", lambda: -1)
     service.wake()
-    assert service.join(10) and service.rounds == 1
+    assert service.join(PATIENCE) and service.rounds == 1
 
 
 def test_run_once_has_to_be_defined() -> None:
