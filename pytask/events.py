@@ -12,9 +12,10 @@ from __future__ import annotations
 
 import logging
 import os
+import threading
 import time
 from collections.abc import Callable, Iterable
-from contextlib import AbstractContextManager, suppress
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -60,13 +61,11 @@ class Wakeup:
 
     Through a pipe, not the connection to Redis: only its owner may use and close that, or the owner
     would read on from a socket that is gone, or, in another thread, from the next of its number.
-
-    Args:
-        lock: Held while the pipe is written to or closed.
     """
 
-    def __init__(self, lock: AbstractContextManager[Any]) -> None:
-        self._lock = lock
+    def __init__(self) -> None:
+        #: Held while the pipe is written to or closed.
+        self._lock = threading.Lock()
         self._is_closed = False
         self.number, self._end = os.pipe()
         os.set_blocking(self.number, False)

@@ -189,7 +189,7 @@ class Listener:
     def __init__(self, helpers: PyTaskHelpers, kind: str) -> None:
         self._helpers = helpers
         self._kind = kind
-        self._subscription = subscribe(helpers, kind, wakeup=Wakeup(threading.Lock()))
+        self._subscription = subscribe(helpers, kind, wakeup=Wakeup())
         self._callbacks: list[tuple[re.Pattern[str], Callback]] = []
         self._ready = threading.Event()
         self._is_closed = False

@@ -121,7 +121,7 @@ class Waiters:
                 # Never empty, or nobody could wake it.
                 channels=[f"{self._helpers.keys.task_prefix}\1{os.urandom(8).hex()}"],
                 on_confirmed=self._confirmed,
-                wakeup=Wakeup(threading.Lock()),
+                wakeup=Wakeup(),
             )
             while True:
                 self._is_woken = False

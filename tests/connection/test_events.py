@@ -1,6 +1,5 @@
 """A subscription delivers messages and survives whatever happens to its connection."""
 
-import threading
 import time
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -174,7 +173,7 @@ def test_a_closed_subscription_stays_closed(listen: Any, valkey_server: Server) 
 def test_others_wake_who_listens_while_its_connections_are_cut(
     listen: Any, valkey_server: Server
 ) -> None:
-    subscription = listen(wakeup=Wakeup(threading.Lock()), ping_interval=60.0)
+    subscription = listen(wakeup=Wakeup(), ping_interval=60.0)
     for _ in range(5):
         valkey_server.command("CLIENT", "KILL", "TYPE", "pubsub")
         waker = gevent.spawn(lambda: [subscription.wake() for _ in range(10)])
@@ -185,14 +184,14 @@ def test_others_wake_who_listens_while_its_connections_are_cut(
 
 
 def test_a_wakeup_comes_too_late_for_a_closed_subscription(listen: Any) -> None:
-    subscription = listen(wakeup=Wakeup(threading.Lock()))
+    subscription = listen(wakeup=Wakeup())
     subscription.close()
     subscription.wake()
     assert subscription.listen(PATIENCE) is None
 
 
 def test_what_arrived_together_needs_no_wakeup(listen: Any, valkey_server: Server) -> None:
-    subscription = listen(wakeup=Wakeup(threading.Lock()))
+    subscription = listen(wakeup=Wakeup())
     for number in range(100):
         valkey_server.command("PUBLISH", "news", str(number))
     heard: list[bytes] = []
