@@ -235,11 +235,8 @@ class Feed:
         try:
             connection = self._wire.connection
             connection.send_packed_command(connection.pack_command(*args), check_health=False)
-        except CLIENT_ERRORS as error:
-            self.close()
-            raise translate(error, args[0]) from error
-        except BaseException:
-            self.close()
+        except BaseException as error:
+            self._close_after(error, args[0])
             raise
 
     def read(self, timeout: float) -> list[Any] | None:
@@ -258,11 +255,8 @@ class Feed:
             if not connection.can_read(timeout):
                 return None
             reply = connection.read_response()
-        except CLIENT_ERRORS as error:
-            self.close()
-            raise translate(error, "SUBSCRIBE") from error
-        except BaseException:
-            self.close()
+        except BaseException as error:
+            self._close_after(error, "SUBSCRIBE")
             raise
         if isinstance(reply, list):
             return reply
@@ -291,17 +285,20 @@ class Feed:
             poll.register(connection._sock, select.POLLIN)
             poll.register(wakeup, select.POLLIN)
             return any(number == wakeup for number, _ in poll.poll(max(0.0, timeout) * 1000))
-        except CLIENT_ERRORS as error:
-            self.close()
-            raise translate(error, "SUBSCRIBE") from error
-        except BaseException:
-            self.close()
+        except BaseException as error:
+            self._close_after(error, "SUBSCRIBE")
             raise
 
     def close(self) -> None:
         """Close the socket; safe to repeat."""
         self._is_open = False
         self._wire.close()
+
+    def _close_after(self, error: BaseException, command: Any) -> None:
+        """Close, for a reply may be half read; raise what an error of the client means."""
+        self.close()
+        if isinstance(error, CLIENT_ERRORS):
+            raise translate(error, command) from error
 
     def _check_open(self) -> None:
         if not self._is_open:
