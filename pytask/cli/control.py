@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING
 
 import click
 
-from pytask.cli.errors import ExitCode, say_error
+from pytask.cli.dialogue import Answer, report_each
+from pytask.cli.errors import ExitCode
 from pytask.cli.options import json_option, option
-from pytask.cli.output import echo_json
 from pytask.cli.session import client_command
 from pytask.records import check_task_id
 from pytask.states import Code, State
@@ -110,20 +110,13 @@ def remove(helpers: PyTaskHelpers, task_ids: tuple[str, ...], force: bool, as_js
 def _each(
     verb: str, call: Callable[[str], Code], task_ids: Sequence[str], as_json: bool
 ) -> ExitCode:
-    """Call for each task and report each; one that fails does not keep the others from it."""
     for task_id in task_ids:
         check_task_id(task_id)
     answers = {Code.MISSING: _MISSING, Code.BAD_TYPE: _BAD_TYPE, **_ANSWERS[verb]}
-    result = ExitCode.OK
-    for task_id in task_ids:
+
+    def answer(task_id: str) -> Answer:
         code = call(task_id)
-        is_done = code > 0 or code is Code.EXISTS
         text = answers.get(code, code.name.lower())
-        if as_json:
-            echo_json({"id": task_id, "ok": is_done, "code": code.name, "message": text})
-        elif is_done:
-            click.echo(f"{task_id}: {text}")
-        if not is_done:
-            say_error(f"cannot {verb} task {task_id}: {text}")
-            result = ExitCode.PARTLY
-    return result
+        return Answer(task_id, code > 0 or code is Code.EXISTS, text, code.name)
+
+    return report_each(verb, map(answer, task_ids), as_json)

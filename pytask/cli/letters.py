@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
 import click
 
+from pytask.cli.dialogue import Answer, confirm, report_each, yes_option
 from pytask.cli.errors import CommandFailed, ExitCode
 from pytask.cli.options import json_option, option
 from pytask.cli.output import echo_json, echo_table
@@ -25,7 +26,7 @@ _PAGE = 100
 @option("--retry-all", is_flag=True, help="Put all of them back on their queues.")
 @option("--drop", multiple=True, metavar="ID", help="Forget this one; repeatable.")
 @option("--drop-all", is_flag=True, help="Forget all of them.")
-@option("--yes", is_flag=True, help="Do not ask.")
+@yes_option
 @option(
     "--number",
     type=click.IntRange(min=1),
@@ -62,9 +63,9 @@ def failed(
             "one of --retry, --retry-all, --drop and --drop-all at a time", ExitCode.USAGE
         )
     if retry:
-        return _each(retry, helpers.retry_failed, "waits again", as_json)
+        return _each("retry", retry, helpers.retry_failed, "waits again", as_json)
     if drop:
-        return _each(drop, helpers.drop_failed, "dropped", as_json)
+        return _each("drop", drop, helpers.drop_failed, "dropped", as_json)
     if retry_all or drop_all:
         _all(helpers, retry_all, yes, as_json)
     else:
@@ -98,31 +99,27 @@ def _list(helpers: PyTaskHelpers, number: int, after: int, as_json: bool) -> Non
         echo_table(("ID", "TASK", "STATE", "KEPT SINCE", "REASON"), rows)
 
 
-def _each(ids: tuple[str, ...], act: Callable[[str], bool], done: str, as_json: bool) -> int | None:
-    result = None
-    for task_id in ids:
-        ok = act(task_id)
-        text = done if ok else "is not among the tasks that failed for good"
-        if as_json:
-            echo_json({"id": task_id, "ok": ok, "message": text})
-        else:
-            click.echo(f"{task_id}: {text}", err=not ok)
-        if not ok:
-            result = ExitCode.PARTLY
-    return result
+def _each(
+    verb: str, ids: Sequence[str], act: Callable[[str], bool], done: str, as_json: bool
+) -> ExitCode:
+    def answer(task_id: str) -> Answer:
+        is_done = act(task_id)
+        text = done if is_done else "it is not among the tasks that failed for good"
+        return Answer(task_id, is_done, text)
+
+    return report_each(verb, map(answer, ids), as_json)
 
 
 def _all(helpers: PyTaskHelpers, retry: bool, yes: bool, as_json: bool) -> None:
     word, verb = ("retried", "retry") if retry else ("dropped", "drop")
-    count = helpers.store.count([])["failed"]
     if not yes:
-        if not sys.stdin.isatty():
-            raise CommandFailed(
-                f"{count} tasks have failed; nobody can be asked here, so say --yes to {verb} them",
-                ExitCode.USAGE,
-            )
-        if not click.confirm(f"{verb.capitalize()} {count} failed tasks?", err=True):
-            raise CommandFailed(f"nothing was {word}")
+        count = helpers.store.count([])["failed"]
+        confirm(
+            f"{verb.capitalize()} {count} failed tasks?",
+            facts=f"{count} tasks have failed",
+            verb=verb,
+            refusal=f"nothing was {word}",
+        )
     act = helpers.retry_all_failed if retry else helpers.drop_all_failed
     changed = act(_show_progress if sys.stderr.isatty() else None)
     if as_json:

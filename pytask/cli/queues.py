@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import sys
 from typing import TYPE_CHECKING
 
 import click
 
-from pytask.cli.errors import CommandFailed, ExitCode
+from pytask.cli.dialogue import confirm, yes_option
 from pytask.cli.options import json_option, option
 from pytask.cli.output import echo_json, echo_table
 from pytask.cli.session import client_command
@@ -85,7 +84,7 @@ def _report(queue: str, changed: bool, done: str, before: str, as_json: bool) ->
 
 @click.command(epilog="Example: pytask flush mail --yes")
 @_queue
-@option("--yes", is_flag=True, help="Do not ask.")
+@yes_option
 @json_option
 @client_command
 def flush(helpers: PyTaskHelpers, queue: str, yes: bool, as_json: bool) -> None:
@@ -93,16 +92,14 @@ def flush(helpers: PyTaskHelpers, queue: str, yes: bool, as_json: bool) -> None:
 
     What runs, is delayed or was stopped stays. @local stands for the queue of this machine.
     """
-    size = helpers.queue_size(queue)
     if not yes:
-        if not sys.stdin.isatty():
-            raise CommandFailed(
-                f"queue {queue} has {size} tasks; nobody can be asked here, so say --yes to remove "
-                "them",
-                ExitCode.USAGE,
-            )
-        if not click.confirm(f"Remove the {size} tasks that wait in queue {queue}?", err=True):
-            raise CommandFailed(f"nothing was removed from queue {queue}")
+        size = helpers.queue_size(queue)
+        confirm(
+            f"Remove the {size} tasks that wait in queue {queue}?",
+            facts=f"queue {queue} has {size} tasks",
+            verb="remove",
+            refusal=f"nothing was removed from queue {queue}",
+        )
     removed = helpers.flush_queue(queue)
     if as_json:
         echo_json({"queue": queue, "removed": removed})

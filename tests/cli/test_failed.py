@@ -43,6 +43,8 @@ def test_one_is_retried_or_dropped_and_others_are_told_apart(shell):
     for way in ("--retry", "--drop"):
         done = shell("failed", way, "t0", way, "nowhere", "--json")
         assert (done.code, [one["ok"] for one in done.objects]) == (1, [False, False])
+        said = f"cannot {way[2:]} task nowhere: it is not among the tasks that failed for good"
+        assert said in done.err
     assert shell.state("t0") == "WAIT"
 
 
