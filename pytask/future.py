@@ -10,7 +10,7 @@ from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Any
 
 from pytask.exceptions import TaskNotFound, WaitTimeout, task_failed
-from pytask.messages import END_EVENTS, REMOVED, Event, read_message, read_value
+from pytask.messages import LAST_EVENTS, Event, read_state, read_value
 from pytask.states import READY, State
 from pytask.watches import DONE, IN_FLIGHT, MAX_EVENTS, QUEUED, STAGES, STARTED, Outcome, Watch
 
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from pytask.helpers import PyTaskHelpers
     from pytask.waiting import Waiters
 
-__all__ = ["REMOVED", "Event", "TaskFuture", "read_event"]
+__all__ = ["Event", "TaskFuture"]
 
 
 class TaskFuture:
@@ -254,7 +254,7 @@ class TaskFuture:
                 if event is not None:
                     heard_at = time.monotonic()
                     yield event
-                is_last = event is None or event.name in END_EVENTS or event.name == REMOVED
+                is_last = event is None or event.name in LAST_EVENTS
                 if is_last and self._is_over():
                     # The record is ahead of the messages, which come on another connection.
                     if event is not None or not changed.wait(IN_FLIGHT):
@@ -274,10 +274,7 @@ class TaskFuture:
         state, task, output, error = values
         if state is None and task is None:
             return None
-        try:
-            known = State((state or b"WAIT").decode())
-        except ValueError:
-            return State.WAIT
+        known = read_state(state)
         if keep and known in READY:
             self._ended = Outcome(known, read_value(output), read_value(error))
         return known
@@ -305,9 +302,3 @@ def _stage(until: str) -> int:
         return STAGES[until]
     except KeyError:
         raise ValueError(f"until={until!r}: one of {', '.join(STAGES)}") from None
-
-
-def read_event(task_id: str, message: bytes) -> Event | None:
-    """Turn a message of a task's channel into an event; None if it is none."""
-    read = read_message(task_id, message)
-    return None if read is None else read[0]

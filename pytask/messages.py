@@ -7,11 +7,14 @@ from typing import Any, NamedTuple
 
 from pytask.records import to_text
 from pytask.serializers import decode_value
-from pytask.states import READY
+from pytask.states import READY, State
 
+#: Said of a task that has ended or was stopped, and the state it is in then.
 END_EVENTS = {state.value.lower(): state for state in READY}
 #: Said of a task that was removed, or flushed with its queue.
 REMOVED = "removed"
+#: After one of these a task may say nothing more.
+LAST_EVENTS = frozenset({*END_EVENTS, REMOVED})
 
 
 class Event(NamedTuple):
@@ -42,6 +45,14 @@ def read_queued(message: bytes) -> list[str]:
         return []
     tasks = body.get("tasks") if isinstance(body, dict) else None
     return [one for one in tasks if isinstance(one, str)] if isinstance(tasks, list) else []
+
+
+def read_state(stored: bytes | None) -> State:
+    """Return the state a record is in; one without it, or with one nobody knows, waits."""
+    try:
+        return State(to_text(stored)) if stored else State.WAIT
+    except ValueError:
+        return State.WAIT
 
 
 def read_value(stored: bytes | str | None) -> Any:

@@ -7,8 +7,7 @@ from collections.abc import Callable, Iterable
 from typing import Any, NamedTuple
 
 from pytask.exceptions import RedisError
-from pytask.messages import END_EVENTS, REMOVED, Event, read_value
-from pytask.records import to_text
+from pytask.messages import END_EVENTS, REMOVED, Event, read_state, read_value
 from pytask.states import READY, State
 
 #: Seconds a message may still be under way after what it announces was seen.
@@ -109,7 +108,7 @@ class Watch:
             return self._see_nothing(now)
         self._missed_at = None
         self.is_missing = False
-        known = _state(state)
+        known = read_state(state)
         if known in READY:
             self._end(Outcome(known, read_value(output), read_value(error)))
         else:
@@ -146,10 +145,3 @@ class Watch:
     def _notify(self) -> None:
         for listener in tuple(self._listeners):
             listener()
-
-
-def _state(value: bytes | None) -> State:
-    try:
-        return State(to_text(value)) if value else State.WAIT
-    except ValueError:
-        return State.WAIT

@@ -13,7 +13,7 @@ from pytask.cli.errors import CommandFailed, ExitCode
 from pytask.cli.options import json_option, option
 from pytask.cli.output import as_text, decoded, echo_json
 from pytask.cli.session import client_command
-from pytask.future import REMOVED
+from pytask.messages import LAST_EVENTS, read_message
 from pytask.records import shown
 from pytask.states import READY
 
@@ -21,7 +21,6 @@ if TYPE_CHECKING:
     from pytask.events import Message, Subscription
     from pytask.helpers import PyTaskHelpers
 
-_END_EVENTS = frozenset({REMOVED, *(state.value.lower() for state in READY)})
 _GLOB = re.compile(r"[*?\[]")
 _GLOB_CHARACTERS = re.compile(r"([*?\[\]\\])")
 
@@ -56,7 +55,7 @@ def events(
                 _echo(event, as_json)
             if is_pattern or follow:
                 continue
-            if event is not None and event["event"] in _END_EVENTS:
+            if event is not None and event["event"] in LAST_EVENTS:
                 # The task may have emitted an event of that name itself.
                 if _is_over(helpers, target):
                     return
@@ -96,12 +95,11 @@ def _subscribe(helpers: PyTaskHelpers, target: str, is_pattern: bool) -> Subscri
 
 def _read(helpers: PyTaskHelpers, message: Message) -> dict[str, Any] | None:
     """Return the event in a message; None for a control message, which a pattern matches too."""
-    from pytask.future import read_event
-
     task_id = message.channel.removeprefix(helpers.settings.task_prefix)
-    event = read_event(task_id, message.data)
-    if event is None:
+    read = read_message(task_id, message.data)
+    if read is None:
         return None
+    event, _ = read
     return {"time": time.time(), "id": task_id, "event": event.name, "data": event.data}
 
 

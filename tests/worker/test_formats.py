@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from pytask import InvalidTask, PyTask, PyTaskHelpers, Task, TaskFailed, decode_value
-from pytask.future import read_event
+from pytask.messages import read_message
 from tests.support.waiting import PATIENCE, wait_until
 from tests.worker.conftest import Serve
 
@@ -134,7 +134,7 @@ def test_data_that_cannot_be_read_end_the_task_with_a_sentence(
 
 @pytest.mark.parametrize("message", [b"\xc1", b"\xc1\x05", b"\xc1\x81\xa5event\x01", b"\xc1\x80"])
 def test_a_message_that_is_no_event_is_none(message: bytes) -> None:
-    assert read_event("t", message) is None
+    assert read_message("t", message) is None
 
 
 @pytest.mark.topologies("valkey")
