@@ -24,7 +24,7 @@ from pytask.settings import Settings
 from pytask.states import Code
 from pytask.store import Store
 from pytask.store.permits import Permit
-from pytask.worker.runs import REQUEUE, Run
+from pytask.worker.runs import REQUEUE, Run, copied
 
 logger = logging.getLogger(__name__)
 
@@ -92,11 +92,7 @@ class HeldPermits:
 
     def snapshot(self) -> list[Run]:
         """Return the runs as they are now; safe to call from another thread."""
-        while True:
-            try:
-                return list(self._runs.values())
-            except RuntimeError:
-                continue  # the hub changed it meanwhile
+        return copied(self._runs)
 
     def stop_stale(self, now: float) -> None:
         """Stop the runs whose permits may run out before they can be renewed.

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from contextvars import Context
 from math import inf
 from typing import TYPE_CHECKING, Any
@@ -148,6 +148,16 @@ class Run:
         return f"<Run {self.task_id} {self.task} {self.token} phase={self.phase}>"
 
 
+def copied(runs: Mapping[str, Run]) -> list[Run]:
+    """Return runs that another thread may enter and remove meanwhile."""
+    while True:
+        try:
+            return list(runs.values())
+        except RuntimeError:
+            # A garbage collection inside list() let the other thread change them.
+            continue
+
+
 class Slots:
     """Counts the runs that may still be started; whoever claims reserves first."""
 
@@ -239,9 +249,4 @@ class RunTable:
 
     def snapshot(self) -> list[Run]:
         """Return the runs as they are now; safe to call from another thread."""
-        while True:
-            try:
-                return list(self._runs.values())
-            except RuntimeError:
-                # A garbage collection inside list() let the other thread change the table.
-                continue
+        return copied(self._runs)
