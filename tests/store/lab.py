@@ -7,7 +7,6 @@ Time is not waited for: the lab writes old time stamps instead.
 import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
-from itertools import count
 from typing import Any
 
 import gevent
@@ -15,9 +14,9 @@ import pytest
 
 from pytask.exceptions import WrongKeyType
 from pytask.keys import DEFAULT_QUEUE
-from pytask.records import Claimed, NewTask, Outcome, new_request_id
-from pytask.states import Code, State
+from pytask.states import State
 from pytask.store import Store
+from pytask.testing.conformance.seeds import Seeds
 
 #: Commands that make a key of each type, and none of them what pytask keeps under its names.
 FOREIGN = {
@@ -67,92 +66,31 @@ class Tap:
         return getattr(self._link, name)
 
 
-class Lab:
-    """One partition of one namespace.
+class Lab(Seeds):
+    """One partition of one namespace, with eyes as well, and hands that do harm.
 
     Attributes:
-        store: The store under test.
         names: The keys of the partition, as :class:`pytask.keys.PartitionKeys`.
-        partition: Its number.
     """
 
+    task = "lab/task"
+    data = b'{"n":1}'
+
     def __init__(self, store: Store, namespace: Any) -> None:
-        self.store = store
+        super().__init__(store)
         self.keys = store.keys
         self.namespace = namespace
-        self.partition = len(store.partitions) - 1
         self.names = self.keys.partitions[self.partition]
-        self._numbers = count()
 
     # Seeding
-
-    def id(self, name: str = "t") -> str:
-        """Make an ID that lives in the partition of the lab."""
-        while True:
-            task_id = f"{name}{next(self._numbers)}"
-            if self.store.partition_of(task_id) == self.partition:
-                return task_id
-
-    def ids(self, number: int) -> list[str]:
-        return [self.id() for _ in range(number)]
 
     def call(self, *args: Any) -> Any:
         """Send one raw command."""
         return self.store._link.execute(*args)
 
-    def enqueue(self, *task_ids: str, **options: Any) -> list[Code]:
-        data = options.pop("data", b'{"n":1}')
-        return self.store.enqueue([NewTask(one, "lab/task", data, **options) for one in task_ids])
-
-    def waiting(self, **options: Any) -> str:
-        """Return the ID of a new task that waits."""
-        task_id = self.id()
-        assert self.enqueue(task_id, **options) == [Code.OK]
-        return task_id
-
-    def claim(
-        self,
-        limit: int = 100,
-        *,
-        worker: str = "w",
-        queues: Sequence[str] = (DEFAULT_QUEUE,),
-        request: str | None = None,
-        store: Store | None = None,
-    ) -> Any:
-        return (store or self.store).claim(
-            self.partition,
-            worker=worker,
-            queues=queues,
-            limit=limit,
-            request=request or new_request_id(),
-        )
-
-    def running(self, worker: str = "w", **options: Any) -> Claimed:
-        """Return a new run."""
-        task_id = self.waiting(**options)
-        reply = self.claim(worker=worker, queues=[options.get("queue", DEFAULT_QUEUE)])
-        return next(run for run in reply.claimed if run.task_id == task_id)
-
-    def ended(self, state: State = State.SUCCESS, output: bytes = b"null", **options: Any) -> str:
-        """Return the ID of a new task that has ended."""
-        run = self.running(**options)
-        assert self.finish(run, state, output) is Code.OK
-        return run.task_id
-
     def stopped(self) -> str:
         """Return the ID of a new task that was stopped while it ran."""
         return self.ended(State.STOPPED)
-
-    def finish(
-        self,
-        run: Claimed,
-        state: State = State.SUCCESS,
-        output: bytes = b"null",
-        delay: float = 0.0,
-        store: Store | None = None,
-    ) -> Code:
-        outcome = Outcome(run.task_id, run.token, state, output, delay)
-        return (store or self.store).finish(self.partition, [outcome])[0]
 
     def put(self, task_id: str, **fields: Any) -> str:
         """Write a record by hand."""
@@ -176,12 +114,6 @@ class Lab:
             self.call("ZADD", self.names.delayed, 1, task_id)
 
     # Looking
-
-    def record(self, task_id: str) -> dict[str, str]:
-        return self.store.read_record(task_id)
-
-    def state(self, task_id: str) -> str | None:
-        return self.record(task_id).get("state")
 
     def queue(self, queue: str = DEFAULT_QUEUE) -> list[str]:
         """The IDs in a queue, the next to be taken first."""

@@ -25,7 +25,16 @@ import pytest
 pytest.register_assert_rewrite(
     *(
         f"{__name__}.{part}"
-        for part in ("site", "starting", "owning", "ending", "limiting", "hearing", "links")
+        for part in (
+            "seeds",
+            "site",
+            "starting",
+            "owning",
+            "ending",
+            "limiting",
+            "hearing",
+            "links",
+        )
     )
 )
 

@@ -71,7 +71,7 @@ class Ending(Sited):
         assert site.store.restart(task_id, [State.SUCCESS]) is Code.WRONG_STATE
         assert site.store.restart(task_id, [State.ERROR]) is Code.OK
         assert site.store.restart(task_id) is Code.EXISTS
-        assert site.waiting() == [task_id]
+        assert site.queue() == [task_id]
         assert site.store.restart("nobody") is Code.MISSING
 
     def test_a_running_task_is_removed_only_by_force(self, site: Site) -> None:
@@ -83,9 +83,9 @@ class Ending(Sited):
 
     def test_tasks_are_counted_and_listed_where_they_are(self, site: Site) -> None:
         running = site.running()
-        (waiting,) = site.started()
-        (delayed,) = site.started(delay=60)
-        (mail,) = site.started(queue="mail")
+        waiting = site.waiting()
+        delayed = site.waiting(delay=60)
+        mail = site.waiting(queue="mail")
         counts = site.store.count(["default", "mail"])
         assert counts == {
             "waiting": 2,
@@ -95,7 +95,7 @@ class Ending(Sited):
             "ended": 0,
             "failed": 0,
         }
-        assert site.waiting() == [waiting] and site.waiting("mail") == [mail]
+        assert site.queue() == [waiting] and site.queue("mail") == [mail]
         assert [one for one, _ in site.store.iterate_delayed()] == [delayed]
         found = set(site.store.scan_records())
         assert found == {running.task_id, waiting, delayed, mail}

@@ -16,7 +16,7 @@ class Hearing(Sited):
     """Events, requests, blocking waits."""
 
     def test_events_of_a_task_arrive_in_order_its_end_last(self, site: Site) -> None:
-        (task_id,) = site.started()
+        task_id = site.waiting()
         feed = site.listen(site.store.keys.events_channel(task_id))
         (run,) = site.claim().claimed
         for number in range(50):
@@ -29,7 +29,7 @@ class Hearing(Sited):
         assert heard[51] == {"event": "success", "data": {"big": 12345678901234567890}}
 
     def test_an_output_in_messagepack_is_announced_as_it_is(self, site: Site) -> None:
-        (task_id,) = site.started()
+        task_id = site.waiting()
         feed = site.listen(site.store.keys.events_channel(task_id))
         (run,) = site.claim().claimed
         value = {"raw": bytes(range(256)), "none": []}
@@ -40,7 +40,7 @@ class Hearing(Sited):
     def test_a_future_hears_the_end_of_a_task_that_is_cleaned_up_at_once(self, site: Site) -> None:
         future = site.helpers.future(site.id())
         future.watch()
-        site.start(future.id)
+        site.enqueue(future.id)
         (run,) = site.claim().claimed
         site.finish(run, output=b'"done"')
         site.store.remove(run.task_id)
@@ -75,7 +75,7 @@ class Hearing(Sited):
 
         def start(store: Store) -> bool:
             time.sleep(0.2)
-            site.start(task_id)
+            site.enqueue(task_id)
             return True
 
         assert site.beside(wait, start) == [True, True]
@@ -97,7 +97,7 @@ class Hearing(Sited):
         def work(store: Store) -> None:
             time.sleep(0.2)
             done.append(site.store.count())
-            site.start(site.id())
+            site.enqueue(site.id())
 
         site.beside(wait, work)
         assert len(done) == 1

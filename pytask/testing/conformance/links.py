@@ -31,7 +31,7 @@ class Links(Sited):
     def test_it_can_be_used_again_after_it_was_closed(self, site: Site) -> None:
         if site.backend.is_temporary:
             pytest.skip("what it keeps goes when it is closed")
-        (task_id,) = site.started()
+        task_id = site.waiting()
         site.helpers.close()
         assert site.helpers.get_task(task_id, "task") == "task"
 
@@ -76,10 +76,10 @@ class Links(Sited):
         task_id = site.id()
         names = site.store.keys.of(task_id)
         link.execute("SET", names.record(task_id), "foreign")
-        assert site.start(task_id) == [Code.BAD_TYPE]
+        assert site.enqueue(task_id) == [Code.BAD_TYPE]
         link.execute("SET", names.new_queue(), "foreign")
         with pytest.raises(WrongKeyType):
-            site.start(site.id())
+            site.enqueue(site.id())
         assert link.execute("GET", names.record(task_id)) == b"foreign"
         assert list(site.store.iterate_active()) == []
 

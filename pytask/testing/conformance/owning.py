@@ -23,7 +23,8 @@ class Owning(Sited):
     """Claim, heartbeat, token, finish, requeue, control, reap."""
 
     def test_a_claim_takes_a_batch_and_not_more_than_asked(self, site: Site) -> None:
-        ids = site.started(10)
+        ids = site.ids(10)
+        site.enqueue(*ids)
         first, second = site.claim(limit=7), site.claim(limit=7)
         assert [run.task_id for run in first.claimed + second.claimed] == ids
         assert len(first.claimed) == 7
@@ -31,16 +32,17 @@ class Owning(Sited):
         assert {site.state(one) for one in ids} == {"RUNNING"}
 
     def test_a_claim_that_is_repeated_gets_the_same_answer(self, site: Site) -> None:
-        site.started(5)
+        site.enqueue(*site.ids(5))
         request = new_request_id()
         first = site.claim(limit=3, request=request)
         again = site.claim(limit=3, request=request)
         assert [run.token for run in again.claimed] == [run.token for run in first.claimed]
         assert again.claimed == first.claimed
-        assert len(site.waiting()) == 2
+        assert len(site.queue()) == 2
 
     def test_each_task_is_claimed_once_by_however_many_claim(self, site: Site) -> None:
-        ids = site.started(300)
+        ids = site.ids(300)
+        site.enqueue(*ids)
 
         def take(worker: str, store: Store) -> list[str]:
             taken: list[str] = []
@@ -97,13 +99,13 @@ class Owning(Sited):
 
     def test_a_requeued_task_is_the_next_one(self, site: Site) -> None:
         run = site.running()
-        (other,) = site.started()
+        other = site.waiting()
         site.store.requeue(site.partition, [(run.task_id, run.token)])
-        assert site.waiting() == [run.task_id, other]
+        assert site.queue() == [run.task_id, other]
         assert site.state(run.task_id) == "WAIT"
 
     def test_a_waiting_task_is_stopped_at_once(self, site: Site) -> None:
-        (task_id,) = site.started()
+        task_id = site.waiting()
         assert site.store.stop(task_id) is Code.OK
         assert (site.state(task_id), site.claim().claimed) == ("STOPPED", [])
 
@@ -151,7 +153,7 @@ class Owning(Sited):
         task_id = site.running().task_id
         for _ in range(site.settings.max_reaps - 1):
             site.sees(lambda: site.reap(0.001).get(task_id) is Code.OK)
-            site.sees(lambda: site.store.promote(site.partition).moved or site.waiting())
+            site.sees(lambda: site.store.promote(site.partition).moved or site.queue())
             assert [run.task_id for run in site.claim().claimed] == [task_id]
         site.sees(lambda: site.reap(0.001).get(task_id) is Code.DEAD)
         assert site.state(task_id) == "EXCEPTION"
@@ -167,8 +169,8 @@ class Owning(Sited):
         assert site.record(task_id) == {}
 
     def test_what_a_wait_popped_and_nobody_claimed_goes_back(self, site: Site) -> None:
-        (task_id,) = site.started()
+        task_id = site.waiting()
         assert site.store.wait_for_task(site.partition, "default", "gone", 1.0)
         assert site.claim(worker="other").claimed == []
         given = site.store.give_back(site.partition, worker="gone", queues=["default"])
-        assert (given, site.waiting()) == (1, [task_id])
+        assert (given, site.queue()) == (1, [task_id])

@@ -16,10 +16,10 @@ from pytask.connection import connect
 from pytask.events import Subscription
 from pytask.helpers import PyTaskHelpers
 from pytask.keys import DEFAULT_QUEUE
-from pytask.records import Claimed, ClaimReply, NewTask, Outcome, new_request_id
 from pytask.settings import Settings
-from pytask.states import Code, State
+from pytask.states import Code
 from pytask.store import Store
+from pytask.testing.conformance.seeds import Seeds
 
 T = TypeVar("T")
 
@@ -29,15 +29,13 @@ PATIENCE = 30.0
 PARTITIONS = 4
 
 
-class Site:
+class Site(Seeds):
     """One namespace on the back-end under test.
 
     Attributes:
         backend: What is tested.
         settings: With names that nobody else uses.
         helpers: A client.
-        store: The verbs.
-        partition: Where the tasks of the site live.
     """
 
     def __init__(self, url: str, **options: Any) -> None:
@@ -52,10 +50,8 @@ class Site:
         )
         self.backend: Backend = connect(url)
         self.helpers = PyTaskHelpers.of(self.backend, self.settings)
-        self.store: Store = self.helpers.store
-        self.partition = len(self.store.partitions) - 1
         self._subscriptions: list[Subscription] = []
-        self._count = 0
+        super().__init__(self.helpers.store)
 
     @property
     def has_own_store(self) -> bool:
@@ -72,66 +68,6 @@ class Site:
                 self.helpers.link.execute("DEL", key)
         self.helpers.close()
 
-    # Seeding
-
-    def id(self) -> str:
-        """Return a new ID that lives in the partition of the site."""
-        while True:
-            self._count += 1
-            task_id = f"t{self._count}"
-            if self.store.partition_of(task_id) == self.partition:
-                return task_id
-
-    def start(self, *task_ids: str, data: bytes = b"{}", **options: Any) -> list[Code]:
-        return self.store.enqueue([NewTask(one, "task", data, **options) for one in task_ids])
-
-    def started(self, number: int = 1, **options: Any) -> list[str]:
-        """Return the IDs of new tasks that wait."""
-        ids = [self.id() for _ in range(number)]
-        assert self.start(*ids, **options) == [Code.OK] * number
-        return ids
-
-    def claim(
-        self,
-        limit: int = 100,
-        *,
-        worker: str = "w",
-        queues: Sequence[str] = (DEFAULT_QUEUE,),
-        request: str | None = None,
-        store: Store | None = None,
-    ) -> ClaimReply:
-        return (store or self.store).claim(
-            self.partition,
-            worker=worker,
-            queues=queues,
-            limit=limit,
-            request=request or new_request_id(),
-        )
-
-    def running(self, worker: str = "w", **options: Any) -> Claimed:
-        """Return the run of a new task."""
-        (task_id,) = self.started(**options)
-        (run,) = self.claim(worker=worker).claimed
-        assert run.task_id == task_id
-        return run
-
-    def finish(
-        self,
-        run: Claimed,
-        state: State = State.SUCCESS,
-        output: bytes = b"null",
-        delay: float = 0.0,
-        store: Store | None = None,
-    ) -> Code:
-        outcome = Outcome(run.task_id, run.token, state, output, delay)
-        return (store or self.store).finish(self.partition, [outcome])[0]
-
-    def ended(self, state: State = State.SUCCESS, **options: Any) -> str:
-        """Return the ID of a new task that has ended."""
-        run = self.running(**options)
-        assert self.finish(run, state) is Code.OK
-        return run.task_id
-
     def reap(
         self, task_timeout: float, dead: Sequence[str] = (), **options: Any
     ) -> dict[str, Code]:
@@ -145,13 +81,7 @@ class Site:
 
     # Looking
 
-    def record(self, task_id: str) -> dict[str, str]:
-        return self.store.read_record(task_id)
-
-    def state(self, task_id: str) -> str | None:
-        return self.record(task_id).get("state")
-
-    def waiting(self, queue: str = DEFAULT_QUEUE) -> list[str]:
+    def queue(self, queue: str = DEFAULT_QUEUE) -> list[str]:
         """The IDs in a queue, the next to be taken first."""
         return list(self.store.iterate_waiting(queue))[::-1]
 
