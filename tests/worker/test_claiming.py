@@ -5,24 +5,15 @@ from typing import Any
 
 import gevent
 import pytest
-from gevent.event import Event
 
 from pytask import Task
 from pytask.records import new_request_id
 from pytask.worker.runs import Slots
 from tests.support.waiting import PATIENCE, wait_until
 from tests.worker.conftest import LiveWorker, Serve
+from tests.worker.works import nothing_happened, release, started
 
-started: list[str] = []
-release = Event()
-
-
-@pytest.fixture(autouse=True)
-def nothing_started() -> Any:
-    started.clear()
-    release.clear()
-    yield
-    release.set()
+__all__ = ["nothing_happened"]  # a fixture
 
 
 class Holds(Task):

@@ -4,26 +4,17 @@ from typing import Any
 
 import gevent
 import pytest
-from gevent.event import Event
 
 from pytask import Task
 from pytask.worker import supervisor as supervising
 from pytask.worker.servers import warn_of_unsafe_servers
 from tests.support.waiting import PATIENCE, wait_until
 from tests.worker.conftest import Serve
+from tests.worker.works import nothing_happened, release, started
 
 pytestmark = pytest.mark.topologies("valkey")
 
-started: list[str] = []
-release = Event()
-
-
-@pytest.fixture(autouse=True)
-def nothing_happened() -> Any:
-    started.clear()
-    release.clear()
-    yield
-    release.set()
+__all__ = ["nothing_happened"]  # a fixture
 
 
 class Works(Task):

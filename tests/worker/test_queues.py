@@ -5,24 +5,15 @@ from typing import Any
 
 import gevent
 import pytest
-from gevent.event import Event
 
 from pytask import LOCAL, Task
 from pytask.store import Store
 from pytask.worker import promoter
 from tests.support.waiting import wait_until
 from tests.worker.conftest import Serve
+from tests.worker.works import nothing_happened, release, started
 
-started: list[str] = []
-release = Event()
-
-
-@pytest.fixture(autouse=True)
-def nothing_started() -> Any:
-    started.clear()
-    release.clear()
-    yield
-    release.set()
+__all__ = ["nothing_happened"]  # a fixture
 
 
 class Note(Task):

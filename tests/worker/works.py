@@ -1,4 +1,4 @@
-"""A task that works until it is released, and what happened to its runs."""
+"""What happened to the runs of a test, what lets them end, and a task that tells and waits."""
 
 from collections.abc import Iterator
 
@@ -7,7 +7,7 @@ from gevent.event import Event
 
 from pytask import Task
 
-#: IDs of the tasks that started and ended, in that order.
+#: What started and ended, in that order; of tasks of this module their IDs.
 started: list[str] = []
 ended: list[str] = []
 #: Lets all of them return.
