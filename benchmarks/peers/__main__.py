@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import json
 import sys
-import time
 from collections.abc import Sequence
 from pathlib import Path
 
 import click
+
+from benchmarks.results import clock, leave
 
 from .run import measure
 from .systems import BY_NAME
@@ -32,11 +32,6 @@ def main(
     upgrade: bool,
     file: Path | None,
 ) -> None:
-    began_at = time.monotonic()
-
-    def say(text: str) -> None:
-        click.echo(f"{time.monotonic() - began_at:6.0f} s  {text}", err=True)
-
     result = measure(
         [BY_NAME[name] for name in systems or BY_NAME],
         works or list(WORKLOADS),
@@ -44,14 +39,9 @@ def main(
         rounds=1 if quick else rounds,
         server=server,
         upgrade=upgrade,
-        say=say,
+        say=clock(),
     )
-    text = json.dumps({**result, "quick": quick}, indent=1) + "\n"
-    if file is None:
-        click.echo(text)
-    else:
-        file.parent.mkdir(parents=True, exist_ok=True)
-        file.write_text(text)
+    leave({**result, "quick": quick}, file)
 
 
 if __name__ == "__main__":

@@ -2,21 +2,16 @@
 
 from __future__ import annotations
 
-import json
-import shutil
 import sys
 from collections.abc import Iterator
-from pathlib import Path
 from statistics import median
 from typing import Any, NamedTuple
 
-import click
-
 from benchmarks.markdown import number, table
 from benchmarks.plot import Bars, draw_bars
+from benchmarks.results import page_command
 
 from .systems import BARE, OURS
-from .venvs import ROOT
 from .workloads import METRICS, Metric
 
 _HEAD = """\
@@ -286,17 +281,7 @@ def _repeat(result: dict[str, Any]) -> str:
     )
 
 
-@click.command(help="Write docs/performance from a result file.")
-@click.argument("file", type=click.Path(exists=True, path_type=Path))
-@click.option("--to", default=ROOT / "docs" / "performance", type=click.Path(path_type=Path))
-def main(file: Path, to: Path) -> None:
-    result = json.loads(file.read_text())
-    to.mkdir(parents=True, exist_ok=True)
-    (to / "index.md").write_text(page(result))
-    (to / "comparison.svg").write_text(picture(result))
-    if file.resolve() != (to / "results.json").resolve():
-        shutil.copy(file, to / "results.json")
-    click.echo(f"wrote {to / 'index.md'}")
+main = page_command("performance", page, {"comparison.svg": picture})
 
 
 if __name__ == "__main__":

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import sys
 import time
@@ -13,6 +12,7 @@ import click
 
 from benchmarks.harness import Bench
 from benchmarks.report import environment
+from benchmarks.results import clock, leave
 
 from .fleet import measure_partitions, measure_processes, measure_sleepers
 from .growth import Point, measure_active, measure_delayed, measure_waiting
@@ -35,10 +35,7 @@ PARTS: dict[str, Callable[[Bench], list[Point]]] = {
 @click.option("--json", "file", type=click.Path(path_type=Path), help="Where the results go.")
 def main(names: Sequence[str], rounds: int, quick: bool, server: str, file: Path | None) -> None:
     began_at = time.monotonic()
-
-    def say(text: str) -> None:
-        click.echo(f"{time.monotonic() - began_at:6.0f} s  {text}", err=True)
-
+    say = clock()
     bench = Bench(server, quick, rounds, say)
     with bench.place() as place:
         info = place.server.info("server")
@@ -49,12 +46,7 @@ def main(names: Sequence[str], rounds: int, quick: bool, server: str, file: Path
         parts[name] = PARTS[name](bench)
     found["machine"]["load_after"] = os.getloadavg()[0]
     result = {**found, "quick": quick, "rounds": bench.rounds, "parts": parts}
-    text = json.dumps({**result, "seconds": time.monotonic() - began_at}, indent=1) + "\n"
-    if file is None:
-        click.echo(text)
-    else:
-        file.parent.mkdir(parents=True, exist_ok=True)
-        file.write_text(text)
+    leave({**result, "seconds": time.monotonic() - began_at}, file)
 
 
 if __name__ == "__main__":

@@ -2,18 +2,13 @@
 
 from __future__ import annotations
 
-import json
-import shutil
 import sys
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
-import click
-
-from benchmarks.harness import ROOT
 from benchmarks.markdown import number, table
 from benchmarks.plot import Lines, draw_lines
+from benchmarks.results import page_command
 
 from .growth import Point
 from .model import (
@@ -249,17 +244,7 @@ def _checks(result: dict[str, Any]) -> str:
     )
 
 
-@click.command(help="Write docs/scaling from a result file.")
-@click.argument("file", type=click.Path(exists=True, path_type=Path))
-@click.option("--to", default=ROOT / "docs" / "scaling", type=click.Path(path_type=Path))
-def main(file: Path, to: Path) -> None:
-    result = json.loads(file.read_text())
-    to.mkdir(parents=True, exist_ok=True)
-    (to / "index.md").write_text(page(result))
-    (to / "growth.svg").write_text(picture(result["parts"]))
-    if file.resolve() != (to / "results.json").resolve():
-        shutil.copy(file, to / "results.json")
-    click.echo(f"wrote {to / 'index.md'}")
+main = page_command("scaling", page, {"growth.svg": lambda result: picture(result["parts"])})
 
 
 if __name__ == "__main__":
