@@ -38,7 +38,6 @@ class _Here:
     def __init__(self, helpers: PyTaskHelpers, settings: Settings) -> None:
         self.store: Any = _Silent(settings)
         self.helpers = helpers
-        self.settings = settings
 
     @property
     def redis(self) -> Any:

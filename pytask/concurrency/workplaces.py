@@ -89,11 +89,8 @@ def is_handle(value: Any) -> bool:
     if isinstance(value, tuple):
         return False
     module = type(value).__module__
-    return module.partition(".")[0] in _HANDLES or module in _HANDLES or _is_iterator(value)
-
-
-def _is_iterator(value: Any) -> bool:
-    return isinstance(value, Iterator)
+    is_of_handles = module.partition(".")[0] in _HANDLES or module in _HANDLES
+    return is_of_handles or isinstance(value, Iterator)
 
 
 class InHub:
