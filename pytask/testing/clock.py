@@ -2,9 +2,9 @@
 
 All decisions about time are made by the scripts, on the clock of the server. With a fake clock the
 scripts of this process read another one: that of the server, plus what a key says. Delays, retries,
-expiry, schedules, retention and the ages of leases follow it. What is timed inside a worker stays
-real: the time limit of a run, ``stop_timeout``, heartbeats, and ``time.sleep`` in a task. So do
-other processes.
+expiry, schedules, retention of failures and the ages of leases follow it. What is timed inside a
+worker stays real: the time limit of a run, ``stop_timeout``, heartbeats, and ``time.sleep`` in a
+task. So do ``keep_results``, which the server itself keeps, and other processes.
 """
 
 from __future__ import annotations

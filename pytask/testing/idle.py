@@ -199,7 +199,8 @@ def _names(app: PyTask, ids: list[str]) -> str:
 def clean_up(app: PyTask, handler: Callable[[str, dict[str, str]], Any] | None = None) -> int:
     """Do once what the bundled Cleanup does all the time.
 
-    Ended tasks are handed over; successes are forgotten, and failures when ``keep_failed`` is over.
+    Ended tasks are handed over; successes are forgotten, or kept for ``keep_results``, and failures
+    are forgotten when ``keep_failed`` is over.
 
     Args:
         app: The app.
@@ -210,15 +211,21 @@ def clean_up(app: PyTask, handler: Callable[[str, dict[str, str]], Any] | None =
     """
     store: Store = app.helpers.store
     me, number = f"clean-up-{secrets.token_hex(4)}", 0
-    keep = app.settings.keep_failed
+    settings = app.settings
     for partition in store.partitions:
         while ended := store.take_ended(partition, me, _BATCH):
             number += len(ended)
             for item in ended:
                 if handler is not None:
                     handler(item.task_id, item.record)
-            store.acknowledge_ended(partition, me, ended, keep_failed=keep > 0)
+            store.acknowledge_ended(
+                partition,
+                me,
+                ended,
+                keep_failed=settings.keep_failed > 0,
+                keep_results=settings.keep_results,
+            )
         store.give_back(partition, worker=me, queues=(), forget=True)
-        while store.forget_failed(partition, keep, _BATCH) == _BATCH:
+        while store.forget_failed(partition, settings.keep_failed, _BATCH) == _BATCH:
             pass
     return number

@@ -161,6 +161,15 @@ def test_clean_up_hands_over_what_ended_and_keeps_failures(pytask_app: PyTask) -
     assert clean_up(pytask_app) == 0
 
 
+def test_clean_up_keeps_results_as_the_app_says(pytask_app: PyTask) -> None:
+    pytask_app.configure(keep_results=600)
+    pytask_app.task(name="good")(lambda: 5)
+    future = pytask_app.helpers.submit("good")
+    run_until_idle(pytask_app)
+    assert clean_up(pytask_app) == 1
+    assert pytask_app.helpers.future(future.id).result(0) == 5
+
+
 def test_a_test_leaves_no_keys_and_no_threads_behind(
     pytask_server: Any, wait_until: Callable[..., Any]
 ) -> None:
