@@ -88,11 +88,7 @@ class Queueing:
                 Redis; takes a second for about a million of them.
         """
         store = self.store
-        serving = [
-            (worker.worker, worker.details.get("queues", ""))
-            for worker in store.list_workers()
-            if worker.alive
-        ]
+        serving = [one for one in store.list_workers() if one.alive]
         found = store.find_queues() if scan else ()
         infos = store.read_queues(serving, [*self.settings.queues, *sorted(set(found))])
         return {info.name: info for info in infos}

@@ -157,6 +157,11 @@ class WorkerInfo(NamedTuple):
     #: host, pid, queues, running, concurrency, started, version, as the worker wrote them.
     details: dict[str, str]
 
+    @property
+    def queues(self) -> list[str]:
+        """The queues it serves."""
+        return [name for name in self.details.get("queues", "").split(",") if name]
+
 
 def new_task_id() -> str:
     """Return 128 random bits as hex: as unique as a UUID, at a fifth of its price."""

@@ -71,8 +71,8 @@ def read_status(helpers: PyTaskHelpers, queues: tuple[str, ...]) -> dict[str, An
     workers = store.list_workers()
     names = [DEFAULT_QUEUE, *helpers.settings.queues, *queues]
     for worker in workers:
-        names += filter(None, worker.details.get("queues", "").split(","))
-    waiting = {name: store.count([name])["waiting"] for name in dict.fromkeys(names)}
+        names += worker.queues
+    waiting = {name: store.count_waiting(name) for name in dict.fromkeys(names)}
     counts = store.count([])
     return {
         "redis": helpers.connector.description,

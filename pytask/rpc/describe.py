@@ -108,7 +108,7 @@ def queues(helpers: PyTaskHelpers) -> list[str]:
     """Return the queues there are: the default one, the app's, and those workers serve."""
     names = [DEFAULT_QUEUE, *helpers.settings.queues]
     for worker in helpers.store.list_workers():
-        names += filter(None, worker.details.get("queues", "").split(","))
+        names += worker.queues
     return list(dict.fromkeys(names))
 
 
@@ -117,7 +117,7 @@ def waiting(helpers: PyTaskHelpers, queue: str | None) -> int:
     if queue is not None:
         if queue != DEFAULT_QUEUE:
             check_queue_name(queue)
-        return helpers.store.count([queue])["waiting"]
+        return helpers.store.count_waiting(queue)
     counts = helpers.store.count(queues(helpers))
     return counts["waiting"] + counts["delayed"]
 

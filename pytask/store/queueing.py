@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator
 
 from pytask.keys import DEFAULT_QUEUE, PartitionKeys
 from pytask.queues import QueueInfo
-from pytask.records import to_text
+from pytask.records import WorkerInfo, to_text
 from pytask.states import Code
 from pytask.store.calls import Argument, Calls
 
@@ -99,18 +99,18 @@ class Queueing(Calls):
                 yield queue
 
     def read_queues(
-        self, workers: Iterable[tuple[str, str]], also: Iterable[str] = ()
+        self, workers: Iterable[WorkerInfo], also: Iterable[str] = ()
     ) -> list[QueueInfo]:
         """Tell what is to be told about queues.
 
         Args:
-            workers: Each living one with the queues it serves, separated by commas.
+            workers: The living ones.
             also: More queues, besides the default one, those that workers serve, and paused ones.
         """
         consumers: dict[str, list[str]] = {DEFAULT_QUEUE: []}
-        for worker, served in workers:
-            for queue in filter(None, served.split(",")):
-                consumers.setdefault(queue, []).append(worker)
+        for worker in workers:
+            for queue in worker.queues:
+                consumers.setdefault(queue, []).append(worker.worker)
         paused = self.list_paused()
         names = dict.fromkeys([*consumers, *also, *paused])
         return [

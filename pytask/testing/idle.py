@@ -176,8 +176,7 @@ class _Look:
     def _ask_worker(self) -> None:
         for worker in self._app.helpers.store.list_workers():
             if worker.worker == self._app.worker_id:
-                told = filter(None, worker.details.get("queues", "").split(","))
-                self._queues |= dict.fromkeys(told)
+                self._queues |= dict.fromkeys(worker.queues)
                 self.has_begun = True
 
 

@@ -54,14 +54,11 @@ def pytask_isolate(pytask_server: EmbeddedServer) -> Iterator[Callable[..., PyTa
 
 
 @pytest.fixture
-def pytask_app(
-    pytask_server: EmbeddedServer, pytask_isolate: Callable[..., PyTask]
-) -> Iterator[PyTask]:
+def pytask_app(pytask_server: EmbeddedServer, pytask_isolate: Callable[..., PyTask]) -> PyTask:
     """A new app on keys of this test."""
     from pytask.pytask import PyTask
 
-    app = pytask_isolate(PyTask(pytask_server.address))
-    yield app
+    return pytask_isolate(PyTask(pytask_server.address))
 
 
 @pytest.fixture
