@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import importlib
-import logging
 import os
 import signal
 from pathlib import Path
@@ -12,6 +11,7 @@ from typing import TYPE_CHECKING, Any, cast
 import click
 
 from pytask.cli.errors import ExitCode
+from pytask.cli.logs import log_level_option, set_up_logging
 from pytask.cli.options import (
     NAMING,
     app_option,
@@ -24,7 +24,6 @@ from pytask.cli.options import (
 )
 from pytask.cli.output import echo_json
 from pytask.cli.sources import config_option, configured_app
-from pytask.cli.worker import LOG_FORMAT
 from pytask.exceptions import ConfigurationError
 
 if TYPE_CHECKING:
@@ -72,12 +71,7 @@ _OF_APP = "that of the app, or "
     help="Most connections at a time.",
 )
 @options(setting_options(NAMING, _OF_APP))
-@option(
-    "--log-level",
-    type=click.Choice(["debug", "info", "warning", "error"], case_sensitive=False),
-    default="info",
-    help="How much is logged to stderr.  [default: info]",
-)
+@log_level_option
 @json_option
 @debug_option
 @click.pass_context
@@ -109,8 +103,7 @@ def rpc(
 
     stopped = Event()
     found = configured_app(context)
-    if not logging.getLogger().handlers:  # unless the app has set up logging itself
-        logging.basicConfig(level=log_level.upper(), format=LOG_FORMAT)
+    set_up_logging(log_level)
     given = {
         name: value for name, value in arguments.items() if value is not None and name not in NAMING
     }

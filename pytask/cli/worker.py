@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import signal
 import sys
 from typing import TYPE_CHECKING, Any
@@ -10,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from pytask.cli.errors import ExitCode
+from pytask.cli.logs import log_level_option, set_up_logging
 from pytask.cli.options import (
     NAMING,
     TUNING,
@@ -25,8 +25,6 @@ from pytask.exceptions import ConfigurationError
 
 if TYPE_CHECKING:
     from pytask.pytask import PyTask
-
-LOG_FORMAT = "%(asctime)s %(levelname)-7s %(process)d %(name)s: %(message)s"
 
 _OF_APP = "that of the app, or "
 
@@ -50,12 +48,7 @@ worker_options = options(
             help="What Cleanup calls with ID and record of each ended task.",
         ),
         *setting_options({**TUNING, **NAMING}, _OF_APP),
-        option(
-            "--log-level",
-            type=click.Choice(["debug", "info", "warning", "error"], case_sensitive=False),
-            default="info",
-            help="How much is logged to stderr.  [default: info]",
-        ),
+        log_level_option,
         debug_option,
     ]
 )
@@ -94,10 +87,10 @@ def worker(
     is_alone = join_supervisor() is None
     given = layer_of(context).get("processes")
     if is_alone and given is not None and given.value > 1:
-        _set_up_logging(log_level)
+        set_up_logging(log_level)
         return _supervise(context.obj, given.value, redis)
     found = configured_app(context)
-    _set_up_logging(log_level)
+    set_up_logging(log_level)
     if is_alone and found.settings.processes > 1:
         return _run_processes(context.obj, found.settings.processes, found.helpers.connector.url)
     add_bundled_tasks(
@@ -167,9 +160,3 @@ def _run_processes(arguments: list[str], processes: int, redis: str | None = Non
     program = [sys.argv[0]] if is_installed_script else ["-m", "pytask"]
     shared = [] if redis is None else ["--redis", redis]
     return Processes([sys.executable, *program, *arguments, *shared], processes).run()
-
-
-def _set_up_logging(level: str) -> None:
-    """Log to stderr, unless the app has set up logging itself."""
-    if not logging.getLogger().handlers:
-        logging.basicConfig(level=level.upper(), format=LOG_FORMAT)
