@@ -26,6 +26,7 @@ from gevent import monkey
 from gevent.event import Event
 from gevent.pool import Group
 
+from pytask.concurrency.commands import describe_end
 from pytask.worker.signals import ending_signals
 
 logger = logging.getLogger("pytask.processes")
@@ -128,9 +129,9 @@ class Processes:
             if time.monotonic() - began_at > self.healthy_seconds:
                 delay = self.min_delay
             logger.error(
-                "worker process %s ended with %s; it is started again in %.1f s",
+                "worker process %s %s; it is started again in %.1f s",
                 slot,
-                _describe(code),
+                describe_end(code),
                 delay,
             )
             self._stopping.wait(delay)
@@ -223,9 +224,3 @@ def _outlive_nobody(descriptor: int, patience: float) -> None:
     ):
         os.kill(os.getpid(), number)
         sleep(seconds)
-
-
-def _describe(code: int) -> str:
-    if code < 0:
-        return f"signal {signal.Signals(-code).name}"
-    return f"exit code {code}"

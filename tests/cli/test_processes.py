@@ -37,7 +37,7 @@ def test_a_crashed_process_is_started_again_and_sigterm_ends_all(shell, pair, wa
     assert pair.pid not in before
     os.kill(min(before), signal.SIGKILL)
 
-    pair.wait_for_line(r"ended with signal SIGKILL; it is started again in 0.5 s")
+    pair.wait_for_line(r"was ended by signal SIGKILL; .* it is started again in 0.5 s")
     wait_until(lambda: len(pids(shell) - {min(before)}) == 2)
     last = pids(shell)
 
