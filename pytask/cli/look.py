@@ -31,6 +31,9 @@ _TIME_FIELDS = ("created", "started", "ended", "last_update", "expires")
 #: A silence that no worker can have kept: it has left the registry.
 _LEFT_SECONDS = 1e8
 
+#: Records read together.
+_BATCH = 100
+
 _PLACES = ("waiting", "delayed", "active", "ended", "failed")
 
 
@@ -212,11 +215,15 @@ def list_tasks(
 def _with_state(
     helpers: PyTaskHelpers, found: Iterator[tuple[str, str]], state: str | None
 ) -> Iterator[dict[str, Any]]:
-    for task_id, place in found:
-        task, is_in = helpers.get_task(task_id, ["task", "state"])
-        is_in = is_in or State.WAIT.value
-        if state is None or is_in == state.upper():
-            yield {"id": task_id, "task": task, "state": is_in, "place": place}
+    while batch := list(islice(found, _BATCH)):
+        ids = [task_id for task_id, _ in batch]
+        fields = helpers.store.read_columns(ids, ("task", "state"))
+        for task_id, place in batch:
+            task, is_in = fields[task_id] or (None, None)
+            # What is no task has no state, but stands where it stands.
+            is_in = is_in or State.WAIT.value if fields[task_id] else None
+            if state is None or is_in == state.upper():
+                yield {"id": task_id, "task": task, "state": is_in, "place": place}
 
 
 def _list_ids(

@@ -8,13 +8,13 @@ from collections.abc import Iterator, Mapping
 from itertools import islice
 from typing import Any
 
-from pytask.exceptions import WrongKeyType
 from pytask.helpers import PyTaskHelpers
 from pytask.keys import DEFAULT_QUEUE, check_queue_name
 from pytask.policy import Policy
 from pytask.schedules import Cron, Every, Schedule
 from pytask.serializers import decode_value, readable
 from pytask.states import State
+from pytask.store.reading import READ_BATCH
 from pytask.worker.registry import TaskRegistry
 
 #: Tasks of pytask itself, which are no business of clients: a Cleanup imports what its data name,
@@ -136,26 +136,25 @@ def page(
         wanted: Allowed values of ``state``, ``task`` and ``queue``.
         limit: Most tasks.
         start: IDs to skip.
-        most: Most records to look at: each costs a round-trip, and others wait too.
+        most: Most records to look at; others wait too.
     """
     position, found = start, dict[str, dict[str, Any]]()
-    for task_id in islice(_ids(helpers, wanted), start, start + most):
-        position += 1
-        try:
-            fields = helpers.get_task(task_id)
-        except WrongKeyType:
-            continue  # no task, whatever stands on the queue; the others are still wanted
-        if not fields or task_id in found or fields.get("task", "").startswith(RESERVED):
-            continue
-        task = record(task_id, fields)
-        if all(task.get(name) in values for name, values in wanted.items()):
-            found[task_id] = task
-            if len(found) == limit:
-                break
-    else:
-        if position < start + most:
-            return {"tasks": list(found.values()), "cursor": None}
-    return {"tasks": list(found.values()), "cursor": str(position)}
+    ids = islice(_ids(helpers, wanted), start, start + most)
+    while batch := list(islice(ids, READ_BATCH)):
+        # What is no task, whatever stands on the queue, is left out.
+        records = helpers.store.read_records(batch)
+        for task_id in batch:
+            position += 1
+            fields = records.get(task_id)
+            if fields is None or task_id in found or fields.get("task", "").startswith(RESERVED):
+                continue
+            task = record(task_id, fields)
+            if all(task.get(name) in values for name, values in wanted.items()):
+                found[task_id] = task
+                if len(found) == limit:
+                    return {"tasks": list(found.values()), "cursor": str(position)}
+    at_end = position < start + most
+    return {"tasks": list(found.values()), "cursor": None if at_end else str(position)}
 
 
 def _ids(helpers: PyTaskHelpers, wanted: Mapping[str, set[str]]) -> Iterator[str]:

@@ -39,6 +39,16 @@ class Reading(Calls):
         found = self._read_many(task_ids, STATE_FIELDS)
         return {task_id: list(values) or [None] * 4 for task_id, values in found.items()}
 
+    def read_columns(
+        self, task_ids: Sequence[str], names: Sequence[str]
+    ) -> dict[str, list[str | None]]:
+        """Return some fields of many tasks, None for each that is absent; [] if it is no task."""
+        found = self._read_many(task_ids, names)
+        return {
+            task_id: [None if value is None else to_text(value) for value in values]
+            for task_id, values in found.items()
+        }
+
     def _read_many(
         self, task_ids: Sequence[str], names: Sequence[str]
     ) -> dict[str, Sequence[bytes]]:

@@ -109,6 +109,17 @@ def test_list_finds_tasks_wherever_they_are(shell):
     assert [one["id"] for one in shell("list", "delayed", "--json").objects] == ["d"]
 
 
+def test_what_is_no_task_hides_none_in_a_list(shell):
+    shell.enqueue("w")
+    odd = f"{shell.names.task_prefix}odd"
+    shell.raw.rpush(odd, "foreign")
+    shell.raw.lpush(shell.names.new_queue, "odd")
+    found = {one["id"]: (one["task"], one["state"]) for one in shell("list", "--json").objects}
+    assert found == {"w": ("job", "WAIT"), "odd": (None, None)}
+    assert shell("list", "--state", "wait", "--ids").lines == ["w"]
+    shell.raw.delete(odd)
+
+
 def test_list_stops_at_the_limit_and_takes_queues(shell):
     shell.enqueue("m1", "m2", "m3", queue="mail")
 

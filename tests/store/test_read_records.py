@@ -33,6 +33,16 @@ def test_some_fields_are_read_without_the_rest(lab):
     }
 
 
+def test_columns_are_text_and_what_is_no_task_has_none(lab):
+    task_id, foreign, missing = lab.waiting(), lab.id(), lab.id()
+    lab.foreign(lab.names.record(foreign), b"list")
+    assert lab.store.read_columns([task_id, foreign, missing], ("task", "run")) == {
+        task_id: ["lab/task", None],
+        foreign: [],
+        missing: [None, None],
+    }
+
+
 def test_many_are_read_in_batches(lab, monkeypatch):
     monkeypatch.setattr(reading, "READ_BATCH", 3)
     task_ids = lab.ids(7)
