@@ -25,4 +25,15 @@ def home() -> tuple[int, int]:
 
 def start_thread(function: Callable[[], object], name: str) -> None:
     """Run a function beside the caller, in a thread or greenlet that holds up no exit."""
-    threading.Thread(target=function, name=name, daemon=True).start()
+    threading.Thread(target=_run, args=(function,), name=name, daemon=True).start()
+
+
+def _run(function: Callable[[], object]) -> None:
+    try:
+        function()
+    except KeyboardInterrupt as error:
+        if not is_patched():
+            raise
+        # A Ctrl-C arrives in whichever greenlet runs; it is meant for the main one, and would be
+        # lost here like any error of a thread.
+        sys.modules["gevent"].get_hub().handle_system_error(type(error), error)
