@@ -143,7 +143,8 @@ class GreenletExecutor:
         try:
             kind = self._registry.get(run.task)
             data = decode_data(run.task, run.data)
-            run.data = b""
+            if not run.is_local:  # that may have to be started again
+                run.data = b""
             if kind.policy.timeout or run.policy:
                 run.timer = self._limit(run, kind)
             if kind.ends_later:

@@ -46,7 +46,6 @@ class LocalTasks:
         self._gate = gate
         self._runner: Runner
         self._requested: list[LocalTask] = []
-        self._by_id: dict[str, LocalTask] = {}
         self._starting = Group()
         self._is_open = False
 
@@ -75,10 +74,9 @@ class LocalTasks:
 
     def lost(self, run: Run) -> None:
         """Start a local task again that Redis does not know any more."""
-        request = self._by_id.pop(run.task_id, None)
-        if request is not None and self._is_open:
+        if self._is_open:
             logger.info("local task %s (%s) is started again", run.task_id, run.task)
-            self._starting.spawn(self._start, request)
+            self._starting.spawn(self._start, LocalTask(run.task, run.data))
 
     def _start(self, request: LocalTask) -> None:
         task_id, token = new_task_id(), f"1-{secrets.token_hex(8)}"
@@ -100,6 +98,5 @@ class LocalTasks:
                 if time.monotonic() - began_at > ELSEWHERE:
                     task_id = new_task_id()
             else:
-                self._by_id[task_id] = request
                 self._runner.start([claimed], self._store.partition_of(task_id), sent_at)
                 return
