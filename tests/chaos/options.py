@@ -14,6 +14,7 @@ FAST: dict[str, Any] = {
     "redis_grace": 1.5,
     "hub_stall_timeout": 2.0,
     "stop_timeout": 0.5,
+    "process_pool_size": 2,
     "missing_grace": 1.5,
     "block_seconds": 1.0,
     "drain_timeout": 0.2,

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import random
+import select
 import signal
 import struct
 import time
@@ -16,14 +17,20 @@ from gevent.event import Event
 
 from pytask.exceptions import StopTask
 from pytask.task import Task
+from tests.chaos.history import Recorder
 
 
 def _nobody(event: str, **details: Any) -> None:
     raise RuntimeError(f"{event}: the worker has not said where the history goes")
 
 
+#: Environment variable: where the history goes, and the worker; set by it for its children.
+HISTORY = "CHAOS_HISTORY"
+_IN_CHILD = HISTORY in os.environ and os.environ.get("CHAOS_WORKER") != str(os.getpid())
 #: Set by the worker before it starts.
-record: Callable[..., None] = _nobody
+record: Callable[..., None] = Recorder(os.environ[HISTORY], "child") if _IN_CHILD else _nobody
+#: The worker that runs tasks here, in this process or in its child.
+WORKER = os.getppid() if _IN_CHILD else None
 #: Descriptor of the tally of this process, also set by the worker.
 tallies = -1
 
@@ -46,7 +53,7 @@ class Chaos(Task):
         """Do what makes this kind."""
 
     def tell(self, event: str) -> None:
-        record(event, id=self.id, token=self.token, pid=os.getpid())
+        record(event, id=self.id, token=self.token, pid=WORKER or os.getpid())
 
 
 class Quick(Chaos):
@@ -80,10 +87,7 @@ class OnLoop(Chaos):
 
 
 class InThread(Chaos):
-    """Sleeps in a native thread, and looks whether it is to stop.
-
-    There is none in a child process: that goes on while its worker is frozen, as it must not here.
-    """
+    """Sleeps in a native thread, and looks whether it is to stop."""
 
     NAME = "chaos/thread"
     CONCURRENCY = "thread"
@@ -94,6 +98,17 @@ class InThread(Chaos):
             time.sleep(0.01)
             if self.should_stop():
                 raise StopTask
+
+
+class InChild(Chaos):
+    """Sleeps in a child process of its worker, which is frozen with it, as a container would be."""
+
+    NAME = "chaos/process"
+    CONCURRENCY = "process"
+
+    def work(self) -> None:
+        # Where the clock is faked, time.sleep() fails.
+        select.select([], [], [], self.seconds)
 
 
 class Fails(Chaos):
@@ -204,6 +219,7 @@ ALL = [
     Sleep,
     OnLoop,
     InThread,
+    InChild,
     Fails,
     Raises,
     Hog,
