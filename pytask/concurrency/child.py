@@ -8,7 +8,6 @@ library before the module of a task is imported, which may patch it.
 from __future__ import annotations
 
 import _queue
-import _thread
 import ctypes
 import importlib
 import logging
@@ -16,6 +15,7 @@ import os
 import signal
 import sys
 import types
+from _thread import allocate_lock, get_ident, start_new_thread
 from contextlib import nullcontext, suppress
 from typing import Any
 
@@ -50,7 +50,7 @@ class Child:
 
     def __init__(self, descriptor: int) -> None:
         self._descriptor = descriptor
-        self._sending = _thread.allocate_lock()
+        self._sending = allocate_lock()
         self._tasks: Any = _queue.SimpleQueue()
         self._answers: dict[int, list[Any]] = {}
         self._bells: dict[int, Any] = {}
@@ -58,6 +58,11 @@ class Child:
         self._main: Any = None
         self._run: _Run | None = None
         self._interruptible = False
+        #: A message was begun by the main thread, which must not be interrupted in the middle of it.
+        self._is_writing = False
+        #: The worker wants the end of the task; no other one follows.
+        self._asked = False
+        self._main_thread = get_ident()
         self._http: Any = None
 
     def serve(self) -> None:
@@ -65,16 +70,23 @@ class Child:
         signal.signal(signal.SIGINT, signal.SIG_IGN)
         signal.signal(signal.SIGTERM, self._on_sigterm)
         logging.getLogger().addHandler(_LogHandler(self))
-        _thread.start_new_thread(self._read, ())
+        start_new_thread(self._read, ())
         while True:
             self._execute(self._tasks.get())
 
     def send(self, message: list[Any]) -> None:
         """Send a message to the worker; it waits while the worker does not read."""
         left = memoryview(pack(message))
+        is_main = get_ident() == self._main_thread
         with self._sending:
-            while left:
-                left = left[os.write(self._descriptor, left) :]
+            self._is_writing = is_main
+            try:
+                while left:
+                    left = left[os.write(self._descriptor, left) :]
+            finally:
+                self._is_writing = False
+        if is_main:
+            self._obey()
 
     def ask(self, target: Any, name: str, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         """Have the worker do something, and wait for its answer.
@@ -83,7 +95,7 @@ class Child:
             TypeError: An argument cannot be sent.
             Exception: What the worker answers.
         """
-        bell = _thread.allocate_lock()
+        bell = allocate_lock()
         bell.acquire()
         with self._sending:
             self._number += 1
@@ -127,7 +139,7 @@ class Child:
             self._run = _Run(self, rest[0])
             self._tasks.put(self._run)
         elif kind == "stop":
-            _thread.start_new_thread(self._stop, (self._run,))
+            start_new_thread(self._stop, (self._run,))
         elif kind == "answer":
             number, *answer = rest
             bell = self._bells.get(number)
@@ -149,7 +161,14 @@ class Child:
     # The main thread
 
     def _on_sigterm(self, *_: object) -> None:
-        if self._interruptible:
+        # It may come before the task does, to a process that was frozen.
+        self._asked = True
+        if not self._is_writing:
+            self._obey()
+
+    def _obey(self) -> None:
+        """Interrupt the task if that is wanted and has not been done."""
+        if self._asked and self._interruptible:
             self._interruptible = False
             if self._run is not None:
                 self._run.stopping = True
@@ -160,6 +179,7 @@ class Child:
         task_class: Any = None
         try:
             self._interruptible = True
+            self._obey()
             task_class = find_class(task["module"], task["class"], self._main)
             value = self._live(run, task_class)
             self._interruptible = False

@@ -14,10 +14,12 @@ import gevent
 from gevent import socket
 from gevent.lock import BoundedSemaphore
 from gevent.os import nb_read
+from gevent.pool import Group
 
 from pytask.concurrency.commands import Program, describe_end
 from pytask.concurrency.door import Ticket
 from pytask.concurrency.frames import FrameReader, pack
+from pytask.concurrency.interrupt import end_here
 from pytask.exceptions import ChildDied, LeaseLost, TaskStateError
 from pytask.future import TaskFuture
 from pytask.task import asked_by
@@ -38,11 +40,18 @@ _PATIENCE = 1.0
 
 
 class ChildProcess:
-    """One child, from its start to its end."""
+    """One child, from its start to its end.
 
-    def __init__(self) -> None:
+    Args:
+        on_end: Told that it has ended.
+    """
+
+    def __init__(self, on_end: Callable[[ChildProcess], object]) -> None:
         #: A forked copy of the worker must leave it alone.
         self._pid = os.getpid()
+        self._on_end = on_end
+        #: All that read from it or do something for it.
+        self._greenlets = Group()
         ours, theirs = socket.socketpair()
         self._socket = ours
         with theirs, open(os.devnull) as nothing:
@@ -61,12 +70,12 @@ class ChildProcess:
         level = logging.getLogger().getEffectiveLevel()
         main = _main_program()
         hello = {"argv": sys.argv, "main": main, "level": level}
-        self._reader = gevent.spawn(self._read)
+        self._reader = self._greenlets.spawn(self._read)
         self._outputs = [
-            _Output(self._program.out, logging.INFO, self._say),
-            _Output(self._program.err, logging.WARNING, self._say),
+            _Output(self._program.out, logging.INFO, self._say, self._greenlets),
+            _Output(self._program.err, logging.WARNING, self._say, self._greenlets),
         ]
-        gevent.spawn(self._watch)
+        self._greenlets.spawn(self._watch)
         self._send(["hello", hello])
 
     @property
@@ -90,6 +99,8 @@ class ChildProcess:
         Raises:
             TaskStateError: It failed.
         """
+        if self._program.has_ended:
+            return  # and the task with it
         self._stop_ticket = ticket = Ticket()
         self._send(["stop"])
         ticket.wait()
@@ -104,23 +115,34 @@ class ChildProcess:
 
     def release(self) -> None:
         """Forget the task; if it has not ended, because something went wrong, end it."""
-        ticket = self._ticket
-        if ticket is not None and not ticket.is_settled and os.getpid() == self._pid:
+        if self._is_busy(self._ticket):
             self.interrupt(True)
+        elif self._is_busy(self._stop_ticket):
+            # A stop() that hangs in there would be in the way of the next task's.
+            self.is_spent = True
         self._ticket = self._bound = None
         self._label = f"child process {self._program.pid}"
 
     @property
     def is_usable(self) -> bool:
-        return not self.is_spent and not self._program.has_ended
+        return not self.is_spent and self._program.is_alive
 
     def dismiss(self) -> None:
         """End it: without a task by itself, otherwise by force. Does not wait."""
-        if self._ticket is not None and not self._ticket.is_settled:
+        if os.getpid() != self._pid:
+            return
+        if self._is_busy(self._ticket):
             self._program.kill_group()
         with suppress(OSError):
             self._socket.shutdown(socket.SHUT_WR)
         gevent.spawn_later(_PATIENCE, self._program.kill_group)
+
+    def fall_silent(self) -> None:
+        """Take nothing that it sends: this is a forked copy of the worker."""
+        for greenlet in list(self._greenlets):
+            end_here(greenlet)
+        # So that the child sees the end of the worker even if the copy goes on.
+        self._socket.close()
 
     def wait(self, seconds: float) -> None:
         """Wait for its end, then make sure of it."""
@@ -128,23 +150,38 @@ class ChildProcess:
             self._program.kill_group()
             self._program.wait(seconds)
 
+    def _is_busy(self, ticket: Ticket | None) -> bool:
+        return ticket is not None and not ticket.is_settled and os.getpid() == self._pid
+
     def _send(self, message: list[Any]) -> None:
-        with suppress(OSError), self._sending:
-            # Its death is seen by whoever waits for it.
-            self._socket.sendall(pack(message))
+        with self._sending:
+            try:
+                self._socket.sendall(pack(message))
+            except OSError:
+                pass  # its death is seen by whoever waits for it
+            except BaseException:
+                # Interrupted: it would take whatever comes next for the rest of this message.
+                self.interrupt(True)
+                raise
 
     def _read(self) -> None:
         frames = FrameReader()
-        with suppress(OSError):
+        try:
             while piece := self._socket.recv(_CHUNK):
                 for message in frames.feed(piece):
                     self._take(*message)
+        except OSError:
+            pass
+        except Exception:
+            # It would wait for ever for somebody who reads.
+            logger.exception("%s sent what no child sends; it is killed", self._label)
+            self.interrupt(True)
 
     def _take(self, kind: str, *rest: Any) -> None:
         if kind == "log":
             self._log(**rest[0])
         elif kind == "ask":
-            gevent.spawn(self._answer, self._bound, *rest)
+            self._greenlets.spawn(self._answer, self._bound, *rest)
         elif kind == "stop_ended" and self._stop_ticket is not None:
             error = TaskStateError(rest[0]) if rest[0] is not None else None
             self._stop_ticket.settle(None, error)
@@ -195,6 +232,7 @@ class ChildProcess:
         for ticket in (self._ticket, self._stop_ticket):
             if ticket is not None:
                 ticket.settle(None, self._obituary())
+        self._on_end(self)
 
     def _obituary(self) -> ChildDied:
         code = self._program.wait()
@@ -207,12 +245,14 @@ class ChildProcess:
 class _Output:
     """Logs what a child writes to one of its outputs, line by line."""
 
-    def __init__(self, descriptor: int, level: int, say: Callable[[int, str], None]) -> None:
+    def __init__(
+        self, descriptor: int, level: int, say: Callable[[int, str], None], greenlets: Group
+    ) -> None:
         self._descriptor = descriptor
         self._level = level
         self._say = say
         self._rest = b""
-        self._greenlet = gevent.spawn(self._follow)
+        self._greenlet = greenlets.spawn(self._follow)
 
     def drain(self) -> None:
         """Log what there is."""

@@ -94,6 +94,16 @@ class Program:
         return bool(self._code.ready())
 
     @property
+    def is_alive(self) -> bool:
+        """Whether it has not ended, even if the loop has not turned since."""
+        if self.has_ended:
+            return False
+        try:
+            return os.waitid(os.P_PID, self.pid, os.WEXITED | os.WNOHANG | os.WNOWAIT) is None
+        except ChildProcessError:
+            return False
+
+    @property
     def _is_ours(self) -> bool:
         # A forked copy of the worker ends its greenlets, but nothing of the worker's.
         return not self.has_ended and os.getpid() == self._owner

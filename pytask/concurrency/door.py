@@ -16,6 +16,7 @@ from typing import Any
 from gevent import Greenlet, get_hub, getcurrent, monkey
 from greenlet import GreenletExit
 
+from pytask.concurrency.interrupt import end_here
 from pytask.exceptions import StopTask
 
 logger = logging.getLogger(__name__)
@@ -34,6 +35,7 @@ class Door:
         self._watcher.start(self._on_requests)
         self._is_woken = False
         self._waiting: set[_Answer] = set()
+        self._greenlets: set[Greenlet[..., Any]] = set()
         self._closed = False
 
     @property
@@ -79,6 +81,13 @@ class Door:
         for answer in list(self._waiting):
             answer.settle(None, StopTask())
 
+    def fall_silent(self) -> None:
+        """Do nothing more for others: this is a forked copy, and it has no other threads."""
+        self._closed = True
+        self._watcher.stop()
+        for greenlet in list(self._greenlets):
+            end_here(greenlet)
+
     def _begin(
         self,
         function: Callable[[], Any],
@@ -87,6 +96,8 @@ class Door:
     ) -> None:
         greenlet = Greenlet(outcome_of, function)
         greenlet.rawlink(lambda done: answer.settle(*_of_greenlet(done)))
+        self._greenlets.add(greenlet)
+        greenlet.rawlink(self._greenlets.discard)
         begun(greenlet)
         greenlet.start()
 

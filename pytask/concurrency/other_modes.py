@@ -6,7 +6,7 @@ from typing import cast
 
 from pytask.concurrency.door import Door
 from pytask.concurrency.event_loop import LoopMode
-from pytask.concurrency.modes import ASYNCIO, THREAD, LaterMode, Mode
+from pytask.concurrency.modes import ASYNCIO, PROCESS, THREAD, LaterMode, Mode
 from pytask.concurrency.processes import ProcessMode
 from pytask.concurrency.threads import ThreadMode
 from pytask.concurrency.workplaces import HubPlace
@@ -48,6 +48,14 @@ class OtherModes:
             self._door.close()
             self._door = None
         self.place.close()
+
+    def fall_silent(self) -> None:
+        """Do nothing more for code elsewhere: this is the copy of a worker in a forked child."""
+        if self._door is not None:
+            self._door.fall_silent()
+        processes = self._made.get(PROCESS)
+        if isinstance(processes, ProcessMode):
+            processes.fall_silent()
 
     def _make(self, name: str) -> Mode:
         settings = self._settings

@@ -64,7 +64,13 @@ class ProcessMode:
                     raise StopTask from None
                 raise
             finally:
-                self._give_back(child)
+                run.leave()
+                try:
+                    if run.stop_greenlet is not None:
+                        # The child executes it, and must not be taken for the next task until then.
+                        run.stop_greenlet.join()
+                finally:
+                    self._give_back(child)
 
     def stack_of(self, run: Run) -> str:
         child = run.instance
@@ -73,17 +79,22 @@ class ProcessMode:
     def close(self) -> None:
         for child in self._all:
             child.dismiss()
-        gevent.joinall([gevent.spawn(child.wait, _CLOSING / 2) for child in self._all])
+        gevent.joinall([gevent.spawn(child.wait, _CLOSING / 2) for child in list(self._all)])
         self._all.clear()
         self._idle.clear()
+
+    def fall_silent(self) -> None:
+        """Leave the children alone: this is a forked copy of the worker."""
+        for child in self._all:
+            child.fall_silent()
 
     def _take(self) -> ChildProcess:
         while self._idle:
             child = self._idle.pop()
             if child.is_usable:
                 return child
-            self._dismiss(child)
-        child = ChildProcess()
+            child.dismiss()
+        child = ChildProcess(self._all.discard)
         self._all.add(child)
         return child
 
@@ -92,8 +103,4 @@ class ProcessMode:
         if child.is_usable:
             self._idle.append(child)
         else:
-            self._dismiss(child)
-
-    def _dismiss(self, child: ChildProcess) -> None:
-        child.dismiss()
-        self._all.discard(child)
+            child.dismiss()

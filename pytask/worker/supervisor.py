@@ -145,14 +145,16 @@ class Supervisor:
         gevent.reinit()
         self.parts.local_tasks.stop()
         self.parts.executor.keep_no_greenlets()
+        self.parts.modes.fall_silent()
         runs = self.parts.table.snapshot()
         for run in runs:
             run.phase = DONE
         for service in self.parts.services():
             service.end_here()
         for run in runs:
-            if run.greenlet is not None:
-                end_here(run.greenlet)
+            for greenlet in (run.stop_greenlet, run.greenlet):
+                if greenlet is not None:
+                    end_here(greenlet)
 
     # Start
 

@@ -83,18 +83,33 @@ class Commands(Effect):
 
 
 class Forks(Task):
-    """Forks a copy of the worker that lets its hub run."""
+    """Forks a copy of the worker that lets its hub run until a file is there."""
 
     NAME = "forks"
+
+    def __init__(self, until: str) -> None:
+        self.until = until
 
     def start(self) -> int:
         child = os.fork()
         if child == 0:
-            gevent.sleep(0.5)
+            while not os.path.exists(self.until) and os.getppid() != 1:
+                gevent.sleep(0.02)
             os._exit(0)
+        Path(self.until + ".forked").touch()
         while os.waitpid(child, os.WNOHANG) == (0, 0):
             gevent.sleep(0.05)
         return child
+
+
+class Asks(Task):
+    """Asks for something in a child, whose standard library this module has patched."""
+
+    NAME = "asks"
+    CONCURRENCY = "process"
+
+    def start(self) -> bool:
+        return bool(self.redis.exists("nothing"))
 
 
 @app.task(concurrency="process")
@@ -107,7 +122,8 @@ def main() -> None:
     logging.basicConfig(
         level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s"
     )
-    app.add_tasks(InGreenlet, InThread, InProcess, OnLoop, Commands, Forks, ExecutePython)
+    app.add_tasks(InGreenlet, InThread, InProcess, OnLoop, Commands, Forks, Asks)
+    app.add_tasks(ExecutePython)
     app.add_tasks(Monitor, Cleanup)
     for name in sys.argv[3:]:
         app.start_local_task(name)

@@ -103,13 +103,22 @@ def test_sigusr1_prints_where_coroutines_are(launch: Launch, helpers: Any, tmp_p
 def test_a_forked_copy_of_a_worker_leaves_its_tasks_alone(
     launch: Launch, helpers: Any, tmp_path: Path
 ) -> None:
-    worker = launch()
+    worker = launch(process_pool_size=1)
     begin(helpers, tmp_path)()
-    helpers.submit("forks").result(30)
+    copy = tmp_path / "copy"
+    forks = helpers.submit("forks", {"until": str(copy)})
+    wait_until(copy.with_suffix(".forked").exists)
     (tmp_path / "end").touch()
     for name in MODES:
         assert helpers.future(f"of-{name}").wait(30) == "SUCCESS"
     assert len(list(tmp_path.glob("effect-*"))) == len(MODES)
+    # The copy has the same sockets and pipes to the same child.
+    for number in range(30):
+        future = helpers.submit("square", {"number": number})
+        assert future.result(30) == number**2
+        worker.wait_for_line(f"INFO squares: task {future.id}: squaring {number}")
+    copy.touch()
+    assert forks.wait(30) == "SUCCESS"
     assert worker.stop() == 0
     assert "Traceback" not in worker.output
 
@@ -119,5 +128,6 @@ def test_functions_of_the_program_itself_run_in_children(launch: Launch, helpers
     future = helpers.submit("square", {"number": 12})
     assert future.result(30) == 144
     worker.wait_for_line(f"INFO squares: task {future.id}: squaring 12")
+    assert helpers.submit("asks").result(30) is False
     assert helpers.submit("execute.python", {"code": "result = 6 * 7"}).result(30) == 42
     assert worker.stop() == 0

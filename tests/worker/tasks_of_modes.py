@@ -113,6 +113,15 @@ class InProcess(InGreenlet):
         for number in range(2_000):
             sys.stdout.write(f"line {number}\n")
 
+    def floods(self) -> None:
+        self.tell("began")
+        while True:
+            self.redis.set(self.note, "x" * 1_000_000)
+
+    def scribbles(self) -> None:
+        os.write(3, b"\xff" * 8)
+        time.sleep(600)
+
     def ignores(self) -> None:
         self.tell("began")
         while True:
@@ -249,6 +258,19 @@ class PoliteThread(Polite):
 class PoliteProcess(PoliteThread):
     NAME = "polite-process"
     CONCURRENCY = "process"
+
+
+class LingersProcess(PoliteThread):
+    """Its ``stop`` goes on for a while after ``start`` has returned."""
+
+    NAME = "lingers-process"
+    CONCURRENCY = "process"
+
+    def stop(self) -> None:
+        super().stop()
+        while "may end" not in Path(self.note).read_text():
+            time.sleep(0.01)
+        self.tell("stop ended")
 
 
 class PoliteCoroutine(Common):

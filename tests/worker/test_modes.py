@@ -3,7 +3,9 @@
 import gc
 import logging
 import os
+import signal
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
@@ -13,6 +15,7 @@ import pytest
 from greenlet import greenlet
 
 from pytask import ConfigurationError, PyTask, Task
+from pytask.concurrency.child_pool import ChildProcess
 from tests.support.waiting import wait_until
 from tests.worker import tasks_of_modes as tasks
 from tests.worker.conftest import LiveWorker, Serve
@@ -260,6 +263,90 @@ def test_a_child_takes_and_leaves_what_the_serializer_of_the_app_can(serve: Serv
     worker = serve(tasks.Doubles, serializer="msgpack", process_pool_size=1)
     future = worker.helpers.submit("doubles", {"value": b"\xff"})
     assert future.result(30) == b"\xff\xff"
+
+
+def child_of(worker: LiveWorker) -> int:
+    """Have a child made, which is idle, and return its process ID."""
+    pid: int = worker.run_task("process")[1]["pid"]
+    return pid
+
+
+@pytest.mark.parametrize("size", [10, 900_000])
+def test_a_stop_that_comes_before_a_frozen_child_has_begun_is_obeyed(
+    serve: Serve, note: Any, size: int
+) -> None:
+    """However much of the task is still under way to it."""
+    worker = serve(tasks.InProcess, stop_timeout=600, process_pool_size=1)
+    child = child_of(worker)
+    os.kill(child, signal.SIGSTOP)
+    task_id = worker.start("process", what="sleeps", note=note.path + " " * size)
+    wait_until(lambda: any(run.instance for run in worker.parts.table.snapshot()))
+    worker.helpers.stop_task(task_id)
+    wait_until(lambda: is_signalled(child, signal.SIGTERM))
+    with suppress(ProcessLookupError):
+        os.kill(child, signal.SIGCONT)
+    worker.wait_for(task_id, "STOPPED")
+    assert worker.run_task("process")[0] == "SUCCESS"
+
+
+def add(path: Path, text: str) -> None:
+    with path.open("a") as file:
+        file.write(f"{text}\n")
+
+
+def is_signalled(pid: int, number: int) -> bool:
+    """Whether a signal has been sent to a frozen process, or it is gone."""
+    try:
+        status = Path(f"/proc/{pid}/status").read_text()
+    except OSError:
+        return True
+    pending = [line for line in status.splitlines() if line.startswith(("SigPnd", "ShdPnd"))]
+    return any(int(line.split()[1], 16) & 1 << (number - 1) for line in pending)
+
+
+def test_a_child_is_interrupted_between_its_messages(serve: Serve, note: Any) -> None:
+    """While it writes faster than the worker reads, so that it is in the middle of one."""
+    worker = serve(tasks.InProcess, stop_timeout=600, process_pool_size=1)
+    for _ in range(3):
+        task_id = began(worker, note, "process", "floods")
+        Path(note.path).unlink()
+        worker.helpers.stop_task(task_id)
+        worker.wait_for(task_id, "STOPPED")
+
+
+def test_a_child_that_writes_into_its_channel_is_killed(worker: LiveWorker) -> None:
+    state, output = worker.run_task("process", what="scribbles")
+    assert state == "EXCEPTION" and "SIGKILL" in output
+    assert worker.run_task("process")[0] == "SUCCESS"
+
+
+def test_a_child_takes_no_task_while_stop_of_another_goes_on_in_it(
+    serve: Serve, note: Any, tmp_path: Path
+) -> None:
+    worker = serve(tasks.LingersProcess, tasks.InProcess, stop_timeout=600, process_pool_size=1)
+    first = began(worker, note, "lingers-process")
+    worker.helpers.stop_task(first)
+    wait_until(lambda: "stop" in note())
+    second = worker.start("lingers-process", note=str(tmp_path / "second"))
+    wait_until(lambda: second in [run.task_id for run in worker.parts.table.snapshot()])
+    gevent.sleep(0.2)  # nothing is to happen
+    assert not (tmp_path / "second").exists()
+    add(Path(note.path), "may end")
+    worker.wait_for(first, "STOPPED")
+    wait_until(lambda: (tmp_path / "second").exists())
+    add(tmp_path / "second", "may end")
+    worker.helpers.stop_task(second)
+    worker.wait_for(second, "STOPPED")
+
+
+def test_an_idle_child_that_dies_takes_no_task_with_it() -> None:
+    child = ChildProcess(lambda _: None)
+    assert child.is_usable
+    os.kill(child.pid, signal.SIGKILL)
+    os.waitid(os.P_PID, child.pid, os.WEXITED | os.WNOWAIT)
+    # The hub has not turned since.
+    assert not child.is_usable
+    child.wait(30)
 
 
 def test_children_are_used_again(worker: LiveWorker) -> None:
