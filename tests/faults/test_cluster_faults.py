@@ -172,16 +172,16 @@ def test_f37_while_a_whole_shard_is_gone_the_others_run_and_are_looked_after(
 def test_f32_scripts_forgotten_by_a_living_shard_are_told_again_while_another_is_dead(
     disposable_cluster: Any, launch: Launch, client: Client
 ) -> None:
-    cluster = disposable_cluster(masters=2, replicas=0, node_timeout=1000)
-    helpers = client(cluster.addresses)
-    fleet = cluster.owner_of(helpers.keys.workers)
-    (node,) = [one for one in cluster.masters() if one is not fleet]
-    living = next(number for number in range(4) if owner_of(cluster, helpers, number) is fleet)
+    # Of three: the half of two that lives would say CLUSTERDOWN from the time-out on.
+    cluster = disposable_cluster(masters=3, replicas=0, node_timeout=1000)
+    helpers = client(cluster.addresses, redis_patience=20.0)
+    fleet, living = cluster.owner_of(helpers.keys.workers), owner_of(cluster, helpers, 0)
+    node = next(one for one in cluster.masters() if one not in (fleet, living))
     worker = launch(MONITOR, at=cluster.addresses)
     node.kill()
-    ids = ids_of(helpers, living, 50)
+    ids = ids_of(helpers, 0, 50)
     for one in ids:
-        fleet.command("SCRIPT", "FLUSH")
+        living.command("SCRIPT", "FLUSH")
         helpers.start_task("echo", one)
     of_state(helpers, ids, "SUCCESS")
     assert {helpers.get_task(one, "attempts") for one in ids} == {"1"}
