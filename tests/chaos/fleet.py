@@ -13,7 +13,7 @@ from pathlib import Path
 
 from tests.support import process
 
-from . import history
+from . import children, history
 from .zones import ROOT
 
 
@@ -100,21 +100,14 @@ class Member:
         """Freeze it with its children, as a container or a machine is."""
         self.paused = True
         self.signal(signal.SIGSTOP)
-        self._signal_children(signal.SIGSTOP)
+        if self.pid is not None:
+            children.freeze(self.pid)
 
     def resume(self) -> None:
         self.paused = False
-        self._signal_children(signal.SIGCONT)
         self.signal(signal.SIGCONT)
-
-    def _signal_children(self, number: int) -> None:
-        if not self.is_running:
-            return
-        with suppress(OSError):
-            for listed in Path(f"/proc/{self.pid}/task").glob("*/children"):
-                for child in listed.read_text().split():
-                    with suppress(ProcessLookupError):
-                        os.kill(int(child), number)
+        if self.pid is not None:
+            children.wake(self.pid)
 
     def end(self, patience: float) -> None:
         """Ask it to end and wait; kill it if it does not."""

@@ -31,7 +31,7 @@ MIX = [
     ("chaos/sleep", 14),
     ("chaos/loop", 3),
     ("chaos/thread", 1),
-    ("chaos/process", 1),
+    ("chaos/process", 2),
     ("chaos/again", 3),
     ("chaos/error", 4),
     ("chaos/exception", 3),

@@ -12,6 +12,7 @@ from pytask.exceptions import PyTaskException
 
 from . import audit, history
 from .admin import Admin, save
+from .children import strays
 from .checker import Evidence
 from .faults import Scene
 from .faults.base import Timeline
@@ -210,7 +211,11 @@ class Run:
         if target.is_cluster:
             self._find_orphans(fleet)
         self._probe(fleet)
+        self._wait(lambda: self._no_strays(fleet), 10, "children of dead workers have ended")
         self.record("quiet")
+
+    def _no_strays(self, fleet: Fleet) -> bool:
+        return not strays(self.events, [worker.pid for worker in fleet.workers])
 
     def _is_done(self) -> bool:
         self.admin.stop_services()

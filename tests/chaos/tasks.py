@@ -10,12 +10,13 @@ import signal
 import struct
 import time
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from typing import Any, ClassVar
 
 import gevent
 from gevent.event import Event
 
-from pytask.exceptions import StopTask
+from pytask.exceptions import RedisError, StopTask
 from pytask.task import Task
 from tests.chaos.history import Recorder
 
@@ -24,13 +25,14 @@ def _nobody(event: str, **details: Any) -> None:
     raise RuntimeError(f"{event}: the worker has not said where the history goes")
 
 
-#: Environment variable: where the history goes, and the worker; set by it for its children.
-HISTORY = "CHAOS_HISTORY"
-_IN_CHILD = HISTORY in os.environ and os.environ.get("CHAOS_WORKER") != str(os.getpid())
+#: Environment variables that a worker sets for its children: where the history goes, and its own
+#: process ID.
+HISTORY, PARENT = "CHAOS_HISTORY", "CHAOS_WORKER"
+_IN_CHILD = HISTORY in os.environ and os.environ.get(PARENT) != str(os.getpid())
 #: Set by the worker before it starts.
 record: Callable[..., None] = Recorder(os.environ[HISTORY], "child") if _IN_CHILD else _nobody
 #: The worker that runs tasks here, in this process or in its child.
-WORKER = os.getppid() if _IN_CHILD else None
+WORKER = int(os.environ[PARENT]) if _IN_CHILD else None
 #: Descriptor of the tally of this process, also set by the worker.
 tallies = -1
 
@@ -107,8 +109,12 @@ class InChild(Chaos):
     CONCURRENCY = "process"
 
     def work(self) -> None:
-        # Where the clock is faked, time.sleep() fails.
-        select.select([], [], [], self.seconds)
+        for done in range(2):
+            # Where the clock is faked, time.sleep() fails.
+            select.select([], [], [], self.seconds / 2)
+            # By the worker, which may not reach Redis.
+            with suppress(RedisError):
+                self.progress(done, 2)
 
 
 class Fails(Chaos):

@@ -75,7 +75,7 @@ def main() -> None:
         level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s"
     )
     record = tasks.record = Recorder(config["directory"], f"worker{slot}")
-    os.environ |= {tasks.HISTORY: config["directory"], "CHAOS_WORKER": str(os.getpid())}
+    os.environ |= {tasks.HISTORY: config["directory"], tasks.PARENT: str(os.getpid())}
     if config.get("audited", True):
         audit.install()
         record_answers(record)

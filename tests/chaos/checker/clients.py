@@ -93,15 +93,18 @@ def check_runs(
 ) -> Iterator[Violation]:
     """I5, I13, I15: the outcome in the record is the one its owner reported, after its effect."""
     effects: dict[str, float] = {}
+    in_children = 0
     answers: dict[str, list[dict[str, Any]]] = defaultdict(list)
     starts: Counter[str] = Counter()
     for event in evidence.history:
         if event["ev"] == "effect":
             effects.setdefault(event["token"], event["wall"])
+            in_children += event.get("by", "").startswith("child-")
         elif event["ev"] == "start":
             starts[event["id"]] += 1
         elif event["ev"] == "finish":
             answers[event["token"]].append(event)
+    numbers["in_children"] = in_children
     numbers["starts"] = sum(starts.values())
     numbers["run_again"] = sum(1 for count in starts.values() if count > 1)
     finished: dict[str, Entry] = {}

@@ -16,6 +16,7 @@ ALWAYS = (
     "restarts",
     "reloads",
     "handled",
+    "in_children",
     "retries",
     "timed_out",
     "scheduled",

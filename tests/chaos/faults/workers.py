@@ -5,6 +5,7 @@ from __future__ import annotations
 import random
 import signal
 
+from ..children import send, task_children_of
 from ..fleet import Member
 from .base import Fault, Scene
 
@@ -86,6 +87,37 @@ def _fork(scene: Scene, rng: random.Random) -> float | None:
     return 0.0
 
 
+def _pick_child(scene: Scene, rng: random.Random) -> tuple[int, int] | None:
+    """Return a worker that is awake and a child of it; None: there is none."""
+    pids = [worker.pid for worker in scene.fleet.awake_workers() if worker.pid is not None]
+    found = [(pid, child) for pid in pids for child in task_children_of(pid)]
+    return rng.choice(found) if found else None
+
+
+def _kill_child(scene: Scene, rng: random.Random) -> float | None:
+    picked = _pick_child(scene, rng)
+    if picked is None:
+        return None
+    send(picked[1], signal.SIGKILL)
+    return 0.0
+
+
+def _freeze_child(scene: Scene, rng: random.Random) -> float | None:
+    picked = _pick_child(scene, rng)
+    if picked is None:
+        return None
+    worker, child = picked
+    seconds = rng.uniform(0.2, 2.0) * float(scene.settings["worker_timeout"])
+    send(child, signal.SIGSTOP)
+
+    def wake() -> None:
+        if child in task_children_of(worker):
+            send(child, signal.SIGCONT)
+
+    scene.timeline.after(seconds, wake)
+    return seconds
+
+
 def _kill_client(role: str) -> object:
     def inject(scene: Scene, rng: random.Random) -> float | None:
         members = [member for member in scene.fleet.of(role) if member.is_running]
@@ -113,6 +145,8 @@ FAULTS = [
     Fault("CPU hog in a worker", "worker", _hog, 1.5),
     Fault("poison task", "worker", _poison, 0.6),
     Fault("task that forks, and its worker dies", "worker", _fork, 1),
+    Fault("child process kill -9", "worker", _kill_child, 2),
+    Fault("child process SIGSTOP", "worker", _freeze_child, 1),
     Fault("producer kill -9", "client", _kill_client("producer")),  # type: ignore[arg-type]
     Fault("controller kill -9", "client", _kill_client("controller"), 0.7),  # type: ignore[arg-type]
     Fault("client SIGSTOP", "client", _freeze_client, 0.7),
