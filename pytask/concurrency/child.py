@@ -58,7 +58,7 @@ class Child:
         self._main: Any = None
         self._run: _Run | None = None
         self._interruptible = False
-        #: A message was begun by the main thread, which must not be interrupted in the middle of it.
+        #: The main thread is in the middle of a message, where it must not be interrupted.
         self._is_writing = False
         #: The worker wants the end of the task; no other one follows.
         self._asked = False

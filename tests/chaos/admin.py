@@ -48,7 +48,8 @@ def dump_of(link: Any) -> dict[str, Any]:
         kind = link.execute("TYPE", key)
         if kind in _READERS:
             found[_text(key)] = _READERS[kind](link.execute, key)
-    return found
+    # What is empty was forgotten by Redis in between.
+    return {key: value for key, value in found.items() if value}
 
 
 class Admin:

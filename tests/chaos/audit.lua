@@ -8,13 +8,14 @@
 --   b, a other fields that changed, before and after   k some fields as they were before
 --   q how many entries the task gained (+) or lost (-) in: n new queues, their claim lists and
 --     missing sets, e end queues with claim lists, d delayed, s task set, l leases, f failed
+--   x milliseconds until Redis forgets the record
 --   plus what single rules need: lease age, scores, now
 local audit_name, audit_real = '@NAME@', redis
 local audit_tag = string.match(KEYS[1], '{[^}]*}') or ''
 local audit_stream, audit_codes = 'audit' .. audit_tag, 'audit-codes' .. audit_tag
 local audit_fields = {'state', 'run', 'done_run', 'attempts', 'reaps', 'worker', 'control', 'unqueue',
   'output', 'eid', 'local', 'cleanup', 'queue', 'expires', 'end_entry', 'last_update', 'task',
-  'end_claim', 'created', 'retries', 'held'}
+  'end_claim', 'created', 'retries', 'held', 'kept'}
 local audit_touched, audit_order, audit_nets, audit_notes = {}, {}, {}, {}
 
 -- A busy machine may take milliseconds between the first line of a script and the last.
@@ -217,6 +218,7 @@ local function audit_keep(entry, before, now)
     -- Who confirms the end, and who has been given it since, if that is another.
     local by = string.match(KEYS[1], ':claim:(.+)$')
     if before.end_claim and before.end_claim ~= by then entry.held_by = before.end_claim end
+    entry.keep_results = ARGV[2]
   end
 end
 
@@ -238,6 +240,9 @@ local function audit_flush(failed)
         r = before.run, R = after.run, c = proof, b = next(was) and was, a = next(is) and is,
         q = some and net, back = back and before.run and before.run == after.run or nil,
         failed = failed or nil}
+      -- No number while the slot moves.
+      local left = after.exists and audit_real.pcall('PTTL', audit_prefix .. id)
+      if type(left) == 'number' and left >= 0 then entry.x = left end
       for name, value in pairs(audit_notes[id] or {}) do entry[name] = value end
       audit_keep(entry, before, now)
       audit_real.call('XADD', audit_stream, '*', 'j', cjson.encode(entry))

@@ -1,4 +1,4 @@
-"""The child processes of workers, as the machine sees them: whose they are, and who outlived whom."""
+"""The child processes of workers, as the machine sees them: whose they are, who outlived whom."""
 
 from __future__ import annotations
 

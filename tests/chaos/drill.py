@@ -311,7 +311,9 @@ class Drill:
             self.taken[worker] = []
         failed = [item for item in ended if self.rng.random() < 0.3]
         handled = [item for item in ended if item not in failed]
-        self.store.acknowledge_ended(0, worker, handled, keep_failed=self.keep)
+        self.store.acknowledge_ended(
+            0, worker, handled, keep_failed=self.keep, keep_results=self.rng.choice((0.0, 1000.0))
+        )
         self.store.return_ended(0, worker, [item.task_id for item in failed])
 
     def forget_failed(self) -> None:

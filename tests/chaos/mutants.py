@@ -14,6 +14,7 @@ from .mutants_of_clients import CLIENT_MUTANTS
 from .mutants_of_owners import OWNER_MUTANTS
 from .mutants_of_permits import PERMIT_MUTANTS
 from .mutants_of_queues import QUEUE_MUTANTS
+from .mutants_of_results import RESULT_MUTANTS
 from .mutants_of_upkeep import UPKEEP_MUTANTS
 
 
@@ -46,6 +47,7 @@ MUTANTS = [
         *UPKEEP_MUTANTS,
         *PERMIT_MUTANTS,
         *QUEUE_MUTANTS,
+        *RESULT_MUTANTS,
     )
 ]
 

@@ -19,6 +19,7 @@ FAST: dict[str, Any] = {
     "block_seconds": 1.0,
     "drain_timeout": 0.2,
     "max_reaps": 4,
+    "keep_results": 1.0,
     "concurrency": 30,
     "claim_batch": 20,
     "finish_batch": 50,

@@ -12,8 +12,8 @@ from pytask.exceptions import PyTaskException
 
 from . import audit, history
 from .admin import Admin, save
-from .children import strays
 from .checker import Evidence
+from .children import strays
 from .faults import Scene
 from .faults.base import Timeline
 from .fleet import Fleet, Member

@@ -17,6 +17,7 @@ from .evidence import ENDED, NONE, READY, Entry, Evidence, Violation
 from .losses import Losses
 from .timetable import is_scheduled
 from .track import Track
+from .transitions import is_dealt_with
 
 #: Both clocks are of one machine; the stream counts whole milliseconds.
 CLOCK_SLACK = 0.05
@@ -187,7 +188,7 @@ def check_handlers(
         for entry in track.history:
             if entry["s"] != "acknowledge_ended" or entry["f"] not in ENDED:
                 continue
-            if entry["t"] != NONE and not (entry.get("q") or {}).get("f"):
+            if not is_dealt_with(entry):
                 continue
             when = handled.get((task_id, (entry.get("k") or {}).get("done_run") or ""))
             if when is None:

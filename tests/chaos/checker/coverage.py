@@ -16,6 +16,7 @@ ALWAYS = (
     "restarts",
     "reloads",
     "handled",
+    "kept",
     "in_children",
     "retries",
     "timed_out",

@@ -97,6 +97,8 @@ def check_final(evidence: Evidence, tracks: dict[str, Track]) -> Iterator[Violat
     for task_id, track in tracks.items():
         stored = inventory.records.get(task_id)
         state = "-" if stored is None else stored.get("state", "")
+        if stored is None and track.is_kept:
+            continue
         if state != track.state and task_id not in evidence.hand:
             yield Violation("I7", task_id, f"is {state}, the last transition made it {track.state}")
     if evidence.drained:
@@ -112,6 +114,8 @@ def _check_place(task_id: str, record: dict[str, str], inventory: Inventory) -> 
         wanted = {"set", "leases"} <= found
     elif state == "STOPPED" or record.get("cleanup") == "false":
         wanted = "set" in found and "leases" not in found
+    elif state == "SUCCESS" and record.get("kept") == "1":
+        wanted = not found & {"set", "leases", "failed"}
     elif state in ENDED:
         wanted = bool(found & {"end", "end_claim", "failed"}) and not found & {"set", "leases"}
     else:

@@ -46,6 +46,12 @@ class Track:
         self.forgotten_requests: set[str] = set()
         self.history: list[Entry] = []
 
+    def forget_kept(self, entry: Entry) -> None:
+        """Notice that Redis has forgotten it since, because its result was kept for long enough."""
+        if self.is_kept and entry["f"] == NONE:
+            self._forget()
+            self.state, self.run = NONE, None
+
     def apply(self, entry: Entry) -> None:
         """Follow one transition."""
         self.history.append(entry)
@@ -72,11 +78,19 @@ class Track:
                 self.strays += max(0, self.places["n"]) if removed else old_unqueue
                 if removed or entry["s"] in ("requeue", "reap") or old_mark:
                     self.held_ends += self.places["e"] > 0
-            self.fields.clear()
-            self.forgotten_requests |= self.requests
-            self.requests = set()
-            self.stop_pending = False
+            self._forget()
         self.state, self.run = entry["t"], entry.get("R")
+
+    def _forget(self) -> None:
+        self.fields.clear()
+        self.forgotten_requests |= self.requests
+        self.requests = set()
+        self.stop_pending = False
+
+    @property
+    def is_kept(self) -> bool:
+        """Whether its result is kept for a while, in no list."""
+        return self.state == "SUCCESS" and self.fields.get("kept") == "1"
 
     @property
     def unqueue(self) -> list[str]:
@@ -116,5 +130,5 @@ class Track:
             # another one is about to see again.
             kept = min(1, max(0, self.places["f"]))
             wanted["f"] = (kept, kept)
-            wanted["e"] = (1 - kept, 1 + self.held_ends)
+            wanted["e"] = (0 if self.is_kept else 1 - kept, 1 + self.held_ends)
         return wanted

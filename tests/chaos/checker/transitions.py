@@ -68,6 +68,7 @@ def check_transitions(evidence: Evidence, numbers: Counter[str]) -> Iterator[Vio
         track = tracks.get(task_id)
         if track is None:
             track = tracks[task_id] = Track(task_id, task_id in evidence.hand)
+        track.forget_kept(entry)
         for rule, text in _check_entry(entry, track, evidence):
             yield Violation(rule, task_id, text)
         for rule, text in _check_tokens(entry, tokens, track, numbers, started):
@@ -82,6 +83,7 @@ def final_tracks(evidence: Evidence) -> dict[str, Track]:
     tracks: dict[str, Track] = {}
     for entry in evidence.audit:
         track = tracks.setdefault(entry["i"], Track(entry["i"], entry["i"] in evidence.hand))
+        track.forget_kept(entry)
         track.apply(entry)
     return tracks
 
@@ -153,6 +155,9 @@ def _check_after(entry: Entry, track: Track) -> Iterator[tuple[str, str]]:
             f"after {entry['s']} ({entry['f']} to {entry['t']}, unqueue "
             f"{track.unqueue}) it stands {misplaced}",
         )
+    if ("x" in entry) != track.is_kept and not track.by_hand:
+        when = f"in {entry['x']} ms" if "x" in entry else "never"
+        yield "I9", f"after {entry['s']} it is {entry['t']}, and Redis forgets it {when}"
 
 
 # Rules of single scripts
@@ -290,13 +295,21 @@ def _remove(
 def _acknowledge(
     entry: Entry, track: Track, evidence: Evidence, kept: dict[str, str]
 ) -> Iterator[tuple[str, str]]:
-    changed = entry["t"] == NONE or (entry.get("q") or {}).get("f")
-    if not changed or entry["f"] == NONE:
+    if not is_dealt_with(entry) or entry["f"] == NONE:
         return
+    keeps = float(entry.get("keep_results") or 0) > 0
+    if entry["f"] == "SUCCESS" and (entry["t"] != NONE) != keeps:
+        yield "I14", f"a result was {'dropped' if keeps else 'kept'} by acknowledge_ended"
     if entry["f"] not in ENDED:
         yield "I14", f"acknowledge_ended dealt with a task that was {entry['f']}"
     if (entry.get("c") or "") != (kept.get("done_run") or ""):
         yield "I14", f"acknowledge_ended of {entry.get('c')} dealt with {kept.get('done_run')}"
+
+
+def is_dealt_with(entry: Entry) -> bool:
+    """Whether a Cleanup's call has forgotten a task, or put it where it is kept."""
+    is_kept = "kept" in (entry.get("a") or {})
+    return entry["t"] == NONE or is_kept or bool((entry.get("q") or {}).get("f"))
 
 
 def _forget(
