@@ -55,6 +55,12 @@ def describe_runs(runs: list[dict[str, Any]]) -> str:
         ("acknowledged, then lost by Redis itself: tasks, ends and stops", _rolled_back),
         ("transitions checked", lambda run: f"{run['numbers']['transitions']:,}"),
         (
+            "tasks that ended in child processes; results kept for a while",
+            lambda run: " / ".join(
+                f"{run['numbers'].get(n, 0):,}" for n in ("in_children", "kept")
+            ),
+        ),
+        (
             "enqueues the client was told nothing of (and that happened)",
             lambda run: f"{run['numbers']['unknown']:,} ({run['numbers']['recovered']:,})",
         ),

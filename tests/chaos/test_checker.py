@@ -132,6 +132,34 @@ def test_an_acknowledged_task_that_never_was_is_lost():
     assert rules([]) == {"I1"}
 
 
+def keep(**details):
+    """A Cleanup keeps the result; ``x`` is when Redis forgets it."""
+    fields = {"R": "1-a", "r": "1-a", "a": {"kept": "1"}, "x": 1000, "keep_results": "1000"}
+    return acknowledge(**{**fields, "t": "SUCCESS", **details})
+
+
+def test_a_result_that_redis_forgets_in_its_time_is_no_loss():
+    kept = [enqueue(), claim(), finish(R="1-a"), keep()]
+    assert rules(kept, drained=True, dump={"task-u": {}}, hand={"u"}) == set()
+    assert rules([*kept, enqueue(a={"eid": "e2"}, b={"kept": "1"})]) == set()
+
+
+@pytest.mark.parametrize(
+    "last",
+    [
+        acknowledge(r="1-a", keep_results="1000"),
+        keep(keep_results="0"),
+        keep(x=None),
+        entry("restart", "SUCCESS", "WAIT", r="1-a", R="1-a", b={"kept": "1"}, q={"n": 1}, x=500),
+    ],
+    ids=["dropped early", "not to be kept", "kept for ever", "forgotten while it waits"],
+)
+def test_a_result_that_is_kept_otherwise_is_noticed(last):
+    before = [enqueue(), claim(), finish(R="1-a")] + [keep()] * (last["s"] == "restart")
+    last = {name: value for name, value in last.items() if value is not None}
+    assert rules([*before, last]) & {"I9", "I14"}
+
+
 def other(at):
     """What the audit tells of another task at some time."""
     return {**enqueue(), "i": "u", "at": at}

@@ -15,6 +15,7 @@ from typing import Any
 from tests.chaos import audit, harmful, tasks
 from tests.chaos.checker.timetable import RUN_EVERY
 from tests.chaos.history import Recorder, wall
+from tests.chaos.plugin import Unsteady
 from tests.support import netns
 
 
@@ -88,6 +89,8 @@ def main() -> None:
     options["max_tasks"] = config.get("recycled", {}).get(str(slot), 0)
     app = PyTask(place["address"], **options)
     app.add_tasks(Monitor, Cleanup, *tasks.ALL, *harmful.ALL)
+    if config.get("audited", True):
+        app.add_plugin(Unsteady(record))
     quiet = config.get("quiet")
     if quiet:
         app.schedule(

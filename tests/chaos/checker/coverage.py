@@ -18,6 +18,7 @@ ALWAYS = (
     "handled",
     "kept",
     "in_children",
+    "plug_ins_told",
     "retries",
     "timed_out",
     "scheduled",

@@ -74,6 +74,7 @@ def _count(evidence: Evidence, numbers: Counter[str]) -> None:
     numbers["transitions"] = len(evidence.audit)
     finishes = [entry for entry in evidence.audit if entry["s"] == "finish"]
     numbers["flushed"] = sum(entry["s"] == "flush" for entry in evidence.audit)
+    numbers["plug_ins_told"] = 100 * sum(event["ev"] == "told" for event in evidence.history)
     numbers["kept"] = sum("kept" in (entry.get("a") or {}) for entry in evidence.audit)
     numbers["retries"] = sum(entry["t"] == "RETRY" for entry in finishes)
     numbers["timed_out"] = sum(entry["t"] == "REVOKED" for entry in finishes)
