@@ -13,10 +13,9 @@ from typing import Any
 import gevent
 from gevent import socket
 from gevent.lock import BoundedSemaphore
-from gevent.os import nb_read
 from gevent.pool import Group
 
-from pytask.concurrency.commands import Program, describe_end
+from pytask.concurrency.commands import Program, chunks_of, describe_end
 from pytask.concurrency.door import Ticket
 from pytask.concurrency.frames import FrameReader, pack
 from pytask.concurrency.interrupt import end_here
@@ -170,6 +169,8 @@ class ChildProcess:
             while piece := self._socket.recv(_CHUNK):
                 for message in frames.feed(piece):
                     self._take(*message)
+                # It may send faster than all that is logged.
+                gevent.sleep(0)
         except OSError:
             pass
         except Exception:
@@ -267,7 +268,7 @@ class _Output:
         self.drain()
 
     def _follow(self) -> None:
-        while piece := nb_read(self._descriptor, _CHUNK):
+        for piece in chunks_of(self._descriptor):
             self._feed(piece)
 
     def _feed(self, piece: bytes) -> None:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 import signal
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from typing import Any
 
@@ -56,7 +56,13 @@ class Program:
         env: Mapping[str, str] | None = None,
     ) -> None:
         self.out, out = os.pipe()
-        self.err, err = os.pipe()
+        try:
+            self.err, err = os.pipe()
+        except OSError:
+            # There are no more descriptors, so these are wanted back.
+            os.close(self.out)
+            os.close(out)
+            raise
         ends = [stdin, out, err] if channel is None else [stdin, out, err, channel]
         try:
             self.pid = os.posix_spawn(
@@ -154,7 +160,7 @@ def run_command(
         raise
     finally:
         os.close(lifeline)
-    readers = [gevent.spawn(_read_all, one) for one in (program.out, program.err)]
+    readers = [gevent.spawn(read_all, one) for one in (program.out, program.err)]
     late = gevent.Timeout(timeout)
     try:
         with late:
@@ -176,11 +182,16 @@ def run_command(
     return result_of(command, code or 0, out, err, check)
 
 
-def _read_all(descriptor: int) -> bytes:
-    chunks = []
+def chunks_of(descriptor: int) -> Iterator[bytes]:
+    """Yield what comes out of a pipe, and let others have their turn while there is ever more."""
     while chunk := nb_read(descriptor, _CHUNK):
-        chunks.append(chunk)
-    return b"".join(chunks)
+        yield chunk
+        gevent.sleep(0)
+
+
+def read_all(descriptor: int) -> bytes:
+    """Return all that comes out of a pipe until it is closed."""
+    return b"".join(chunks_of(descriptor))
 
 
 def describe_end(code: int) -> str:

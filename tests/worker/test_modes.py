@@ -1,5 +1,6 @@
 """What a task may expect is the same in all four concurrency modes."""
 
+import fcntl
 import gc
 import logging
 import os
@@ -12,10 +13,12 @@ from typing import Any
 
 import gevent
 import pytest
+from gevent.os import make_nonblocking
 from greenlet import greenlet
 
 from pytask import ConfigurationError, PyTask, Task
 from pytask.concurrency.child_pool import ChildProcess
+from pytask.concurrency.commands import read_all
 from tests.support.waiting import wait_until
 from tests.worker import tasks_of_modes as tasks
 from tests.worker.conftest import LiveWorker, Serve
@@ -312,6 +315,23 @@ def test_a_child_is_interrupted_between_its_messages(serve: Serve, note: Any) ->
         Path(note.path).unlink()
         worker.helpers.stop_task(task_id)
         worker.wait_for(task_id, "STOPPED")
+
+
+def test_who_says_much_lets_others_have_their_turn() -> None:
+    """So much that there is always more to read."""
+    ours, theirs = os.pipe()
+    size = fcntl.fcntl(theirs, fcntl.F_SETPIPE_SZ, 1 << 20)
+    os.write(theirs, b"y" * size)
+    os.close(theirs)
+    make_nonblocking(ours)
+    turns = 0
+    reading = gevent.spawn(read_all, ours)
+    while not reading.dead:
+        turns += 1
+        gevent.sleep(0)
+    assert turns > size >> 17
+    assert len(reading.value) == size
+    os.close(ours)
 
 
 def test_a_child_that_writes_into_its_channel_is_killed(worker: LiveWorker) -> None:
