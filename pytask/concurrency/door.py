@@ -74,6 +74,12 @@ class Door:
             raise answer.error
         return answer.value
 
+    def spawn(self, function: Callable[[], Any]) -> Greenlet[..., Any]:
+        """Have a greenlet call a function for whoever waits elsewhere; called in the hub."""
+        greenlet = Greenlet(function)
+        self._start(greenlet)
+        return greenlet
+
     def close(self) -> None:
         """Take no more; threads that wait get ``StopTask``."""
         self._closed = True
@@ -96,9 +102,12 @@ class Door:
     ) -> None:
         greenlet = Greenlet(outcome_of, function)
         greenlet.rawlink(lambda done: answer.settle(*_of_greenlet(done)))
+        begun(greenlet)
+        self._start(greenlet)
+
+    def _start(self, greenlet: Greenlet[..., Any]) -> None:
         self._greenlets.add(greenlet)
         greenlet.rawlink(self._greenlets.discard)
-        begun(greenlet)
         greenlet.start()
 
     def _on_requests(self) -> None:

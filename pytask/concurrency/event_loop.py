@@ -203,7 +203,8 @@ class LoopPlace:
         """Have a greenlet of the hub call a function; cancelling the future ends the greenlet."""
         thread = self._mode.thread
         future = thread.create_future()
-        greenlet = _Call(partial(contextvars.copy_context().run, function), thread, future)
+        function = partial(contextvars.copy_context().run, function)
+        greenlet = _Call(function, thread, future, self._door)
         self._door.run_soon(greenlet.start)
         future.add_done_callback(partial(self._forsake, greenlet))
         return future
@@ -217,16 +218,21 @@ class _Call:
     """What the hub does for a coroutine."""
 
     def __init__(
-        self, function: Callable[[], Any], thread: LoopThread, future: asyncio.Future[Any]
+        self,
+        function: Callable[[], Any],
+        thread: LoopThread,
+        future: asyncio.Future[Any],
+        door: Door,
     ) -> None:
         self._function = function
         self._thread = thread
+        self._door = door
         self._future = future
         self._greenlet: Greenlet[..., Any] | None = None
 
     def start(self) -> None:
         if not self._future.cancelled():
-            self._greenlet = Greenlet.spawn(self._main)
+            self._greenlet = self._door.spawn(self._main)
 
     def end(self) -> None:
         if self._greenlet is not None:

@@ -11,6 +11,7 @@ import gevent
 from gevent.event import Event
 from gevent.pool import Group
 
+from pytask.concurrency.interrupt import end_here
 from pytask.exceptions import LeaseLost, RedisError
 from pytask.records import new_task_id
 from pytask.store import Store
@@ -71,6 +72,12 @@ class LocalTasks:
         """Start nothing any more."""
         self._is_open = False
         self._starting.kill(block=False)
+
+    def fall_silent(self) -> None:
+        """Start nothing any more: this is the copy of a worker in a forked child."""
+        self._is_open = False
+        for greenlet in list(self._starting):
+            end_here(greenlet)
 
     def lost(self, run: Run) -> None:
         """Start a local task again that Redis does not know any more."""

@@ -18,8 +18,10 @@ from collections.abc import Callable, Container, Sequence
 from typing import Protocol
 
 import gevent
+from gevent.pool import Group
 
 from pytask.concurrency.greenlet import GreenletExecutor
+from pytask.concurrency.interrupt import end_here
 from pytask.exceptions import LeaseLost, RedisError
 from pytask.records import Claimed, Outcome, to_json
 from pytask.settings import Settings
@@ -96,6 +98,8 @@ class Runner:
         self._on_local_lost = on_local_lost
         self._on_started = on_started
         self._limited = limited
+        #: What waits before a run can start.
+        self._preparing = Group()
         self._limiter: Admits
         self._executor: GreenletExecutor
         self._stopper: Stops
@@ -121,7 +125,7 @@ class Runner:
             before = self._table.add(run)
             if before is not None:
                 # This worker had lost the task, is still stopping it, and got it again.
-                gevent.spawn(self._start_after, before, run)
+                self._preparing.spawn(self._start_after, before, run)
             else:
                 self._begin(run)
 
@@ -184,6 +188,11 @@ class Runner:
                 run.stopping = True
                 self._settle(run, State.STOPPED, NULL)
 
+    def fall_silent(self) -> None:
+        """Start nothing that is being prepared: this is the copy of a worker in a forked child."""
+        for greenlet in list(self._preparing):
+            end_here(greenlet)
+
     def conclude(self, run: Run, state: State, output: bytes, delay: float = 0.0) -> None:
         """Decide what becomes of a run whose code has ended.
 
@@ -198,7 +207,7 @@ class Runner:
             return  # left behind before
         if run.stopping and run.intent == RELOAD:
             run.phase = RELOADING
-            gevent.spawn(self._reload, run)
+            self._preparing.spawn(self._reload, run)
         else:
             self._settle(run, state, output, delay)
 

@@ -143,9 +143,9 @@ class Supervisor:
         """
         # What is ended below may let the hub run, which is to leave the parent's events alone.
         gevent.reinit()
-        self.parts.local_tasks.stop()
         self.parts.executor.keep_no_greenlets()
-        self.parts.modes.fall_silent()
+        for part in (self.parts.local_tasks, self.parts.runner, self.parts.modes):
+            part.fall_silent()
         runs = self.parts.table.snapshot()
         for run in runs:
             run.phase = DONE
