@@ -105,6 +105,13 @@ class Admin:
             return True
         return False
 
+    def waits_in(self, queue: str) -> int:
+        """Return how many tasks wait in a queue, as far as Redis answers."""
+        try:
+            return int(self._hasty.count([queue])["waiting"])
+        except PyTaskException:
+            return 0
+
     def flush(self, queue: str) -> None:
         """Flush a queue; nobody minds if Redis is away."""
         self.record("flush.invoke", queue=queue)

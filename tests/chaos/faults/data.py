@@ -96,6 +96,9 @@ def _paused(scene: Scene, rng: random.Random) -> float | None:
 
 
 def _flushed(scene: Scene, rng: random.Random) -> float | None:
+    # One in which nothing waits shows nothing.
+    if "servers" in scene.busy or not scene.admin.waits_in("mail"):
+        return None
     scene.admin.flush("mail")
     return 0.0
 
