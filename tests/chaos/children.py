@@ -12,16 +12,9 @@ from pathlib import Path
 _PROGRAM = b"pytask.concurrency.child"
 
 
-def children_of(pid: int) -> Iterator[int]:
-    """Yield the processes that a process has started, whatever they are."""
-    with suppress(OSError):
-        for listed in Path(f"/proc/{pid}/task").glob("*/children"):
-            yield from map(int, listed.read_text().split())
-
-
-def task_children_of(pid: int) -> list[int]:
-    """Return those of a worker that execute tasks."""
-    return [one for one in children_of(pid) if _worker_of(one) == pid]
+def children_of(worker: int) -> list[int]:
+    """Return the processes that execute tasks for a worker, even if that is gone."""
+    return [child for child, parent in _all() if parent == worker]
 
 
 def strays(directory: Path, workers: Container[int | None]) -> list[int]:
@@ -31,14 +24,7 @@ def strays(directory: Path, workers: Container[int | None]) -> list[int]:
         directory: Where the history of the run goes.
         workers: Process IDs of the living workers.
     """
-    found = []
-    for entry in Path("/proc").iterdir():
-        if entry.name.isdigit() and (worker := _worker_of(int(entry.name))) is not None:
-            with suppress(OSError):
-                is_ours = str(directory).encode() in (entry / "environ").read_bytes()
-                if is_ours and worker not in workers:
-                    found.append(int(entry.name))
-    return found
+    return [child for child, worker in _all() if worker not in workers and _is_of(child, directory)]
 
 
 def send(pid: int, number: int) -> None:
@@ -59,12 +45,17 @@ def wake(pid: int) -> None:
         send(child, signal.SIGCONT)
 
 
-def _worker_of(child: int) -> int | None:
-    """Return the worker a child was started by; None: it is no such child, or has ended."""
-    try:
-        words = Path(f"/proc/{child}/cmdline").read_bytes().split(b"\0")
-    except OSError:
-        return None
-    if len(words) < 5 or _PROGRAM not in words[2]:
-        return None
-    return int(words[3])
+def _all() -> Iterator[tuple[int, int]]:
+    """Yield each process that executes tasks, and the worker that has started it."""
+    for entry in Path("/proc").iterdir():
+        if entry.name.isdigit():
+            with suppress(OSError):
+                words = (entry / "cmdline").read_bytes().split(b"\0")
+                if len(words) > 4 and _PROGRAM in words[2]:
+                    yield int(entry.name), int(words[3])
+
+
+def _is_of(child: int, directory: Path) -> bool:
+    with suppress(OSError):
+        return str(directory).encode() in Path(f"/proc/{child}/environ").read_bytes()
+    return False

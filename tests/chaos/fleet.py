@@ -106,8 +106,9 @@ class Member:
     def resume(self) -> None:
         self.paused = False
         self.signal(signal.SIGCONT)
-        if self.pid is not None:
-            children.wake(self.pid)
+        if self._process is not None:
+            # Also of one that has died meanwhile.
+            children.wake(self._process.pid)
 
     def end(self, patience: float) -> None:
         """Ask it to end and wait; kill it if it does not."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import random
 import signal
 
-from ..children import send, task_children_of
+from ..children import children_of, send
 from ..fleet import Member
 from .base import Fault, Scene
 
@@ -90,7 +90,7 @@ def _fork(scene: Scene, rng: random.Random) -> float | None:
 def _pick_child(scene: Scene, rng: random.Random) -> tuple[int, int] | None:
     """Return a worker that is awake and a child of it; None: there is none."""
     pids = [worker.pid for worker in scene.fleet.awake_workers() if worker.pid is not None]
-    found = [(pid, child) for pid in pids for child in task_children_of(pid)]
+    found = [(pid, child) for pid in pids for child in children_of(pid)]
     return rng.choice(found) if found else None
 
 
@@ -111,7 +111,8 @@ def _freeze_child(scene: Scene, rng: random.Random) -> float | None:
     send(child, signal.SIGSTOP)
 
     def wake() -> None:
-        if child in task_children_of(worker):
+        # It may not have come so far that it dies with its worker.
+        if child in children_of(worker):
             send(child, signal.SIGCONT)
 
     scene.timeline.after(seconds, wake)
