@@ -85,7 +85,7 @@ class ProcessMode:
 
     def fall_silent(self) -> None:
         """Leave the children alone: this is a forked copy of the worker."""
-        for child in self._all:
+        for child in list(self._all):
             child.fall_silent()
 
     def _take(self) -> ChildProcess:
