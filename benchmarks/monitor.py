@@ -7,7 +7,7 @@ time-outs are lengthened by as much as the clock has advanced since.
 
 import time
 
-from pytask.worker.heartbeat import EARLY
+from pytask.worker.pace import EARLY
 
 from .harness import Bench, Metrics, Place, Target, at_most
 

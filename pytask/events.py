@@ -101,6 +101,7 @@ class Subscription:
     Attributes:
         generation: Rises by one each time everything asked for is (again) subscribed. Messages
             before that are lost; read the truth after each rise.
+        ping_interval: May be changed at any time.
     """
 
     def __init__(
@@ -127,7 +128,7 @@ class Subscription:
         self._link = link
         self._channels = dict.fromkeys(channels)
         self._patterns = dict.fromkeys(patterns)
-        self._ping_interval = ping_interval
+        self.ping_interval = ping_interval
         self._on_confirmed = on_confirmed
         self._wakeup = wakeup
         self._patience = Patience(None)
@@ -157,7 +158,7 @@ class Subscription:
         """
         deadline = time.monotonic() + timeout
         while not self.ready and time.monotonic() < deadline and not self._is_closed:
-            self._step(min(deadline, time.monotonic() + self._ping_interval), until_ready=True)
+            self._step(min(deadline, time.monotonic() + self.ping_interval), until_ready=True)
         return self.ready
 
     def subscribe(self, *channels: str) -> None:
@@ -268,7 +269,7 @@ class Subscription:
         return feed
 
     def _time_to_read(self, deadline: float) -> float:
-        upkeep_at = self._pinged_at + self._ping_interval
+        upkeep_at = self._pinged_at + self.ping_interval
         return max(0.0, min(deadline, upkeep_at) - time.monotonic())
 
     def _pause(self, feed: _Feed, deadline: float) -> float:
@@ -286,11 +287,11 @@ class Subscription:
         its own delay for silence of the server.
         """
         now = time.monotonic()
-        if now < self._pinged_at + self._ping_interval:
+        if now < self._pinged_at + self.ping_interval:
             return
         if self._has_ping_out:
             raise RedisUnavailable(f"no answer to a ping for {now - self._pinged_at:.1f} s")
-        if self._unconfirmed and now >= self._asked_at + 2 * self._ping_interval:
+        if self._unconfirmed and now >= self._asked_at + 2 * self.ping_interval:
             raise RedisUnavailable("the server answers pings but not the subscription")
         feed.send("PING", "pytask")
         self._pinged_at = now

@@ -23,14 +23,15 @@
 local record = read_record(KEYS[1], 'state', 'queue', 'end_claim', 'cleanup', 'unqueue', 'kept')
 if not record then return -3 end
 local queue = queue_key(KEYS[2], record[2])
+local id, state = ARGV[1], record[1]
+local look = ARGV[2] == '1'
+-- Of most records this is all there is to see.
+if state and redis.pcall('SISMEMBER', KEYS[5], id) == 1 then return -1 end
 local wrong = wrong_type(queue, 'list', KEYS[3], 'zset', KEYS[4], 'list', KEYS[5], 'set',
   KEYS[6], 'zset')
 if wrong then return wrong end
 
-local id, state = ARGV[1], record[1]
-local look = ARGV[2] == '1'
 if not state then return 0 end
-if redis.call('SISMEMBER', KEYS[5], id) == 1 then return -1 end
 if state == 'WAIT' or state == 'RETRY' then
   if redis.call('ZSCORE', KEYS[3], id) or redis.call('LPOS', queue, id) then return -1 end
   if not look then

@@ -17,7 +17,7 @@
 --- @include "read_record"
 --- @include "check_token"
 
-local wrong = wrong_type(KEYS[1], 'zset')
+local wrong = may_move and wrong_type(KEYS[1], 'zset')
 if wrong then return wrong end
 
 local attention, owned, leases = {}, {}, {}
@@ -37,6 +37,10 @@ for i = 2, #KEYS do
     attention[n + 1], attention[n + 2], attention[n + 3] = i - 2, code, control
   end
 end
+if #leases > 0 then
+  -- The first write: where no key moves, it may be the one to find that the key is none of ours.
+  local added = redis.pcall('ZADD', KEYS[1], unpack(leases))
+  if type(added) == 'table' then return wrong_type(KEYS[1], 'zset') or added end
+end
 for _, key in ipairs(owned) do redis.call('HSET', key, 'last_update', at) end
-if #leases > 0 then redis.call('ZADD', KEYS[1], unpack(leases)) end
 return attention

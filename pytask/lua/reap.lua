@@ -20,7 +20,8 @@
 -- KEYS[4] end queue (list)  KEYS[5] delayed (zset)
 -- ARGV[1] prefix of records  ARGV[2] prefix of channels  ARGV[3] task time-out  ARGV[4] worker
 -- time-out, in seconds  ARGV[5] lost workers after which it may be condemned  ARGV[6] most leases to
--- look at  ARGV[7] how many of the oldest leases to skip  ARGV[8 ..] dead workers
+-- look at  ARGV[7] how many of the oldest leases to skip  ARGV[8] channel that wakes
+-- workers  ARGV[9] number of the partition  ARGV[10 ..] dead workers
 --
 -- Returns {looked at, reaped}; reaped is id, code, for each task taken back:
 --          1 waiting again, or stopped
@@ -35,22 +36,23 @@
 --- @include "queue_key"
 --- @include "publish_event"
 --- @include "end_task"
-
-local wrong = wrong_type(KEYS[1], 'set', KEYS[2], 'zset', KEYS[3], 'list', KEYS[4], 'list',
-  KEYS[5], 'zset')
-if wrong then return wrong end
+--- @include "wake"
 
 local prefix, channel = ARGV[1], ARGV[2]
 local task_timeout, worker_timeout = tonumber(ARGV[3]), tonumber(ARGV[4])
 local max_reaps = tonumber(ARGV[5])
 local dead, any_dead = {}, false
-for i = 8, #ARGV do dead[ARGV[i]], any_dead = true, true end
+for i = 10, #ARGV do dead[ARGV[i]], any_dead = true, true end
 
 -- With no dead worker only leases past the task time-out matter: O(stale), not O(running).
 local time = now()
 local oldest = time - (any_dead and math.min(worker_timeout, task_timeout) or task_timeout)
-local ids = redis.call('ZRANGEBYSCORE', KEYS[2], '-inf', '(' .. stamp(oldest), 'LIMIT', ARGV[7],
+local ids = redis.pcall('ZRANGEBYSCORE', KEYS[2], '-inf', '(' .. stamp(oldest), 'LIMIT', ARGV[7],
   ARGV[6])
+if not ids.err and not ids[1] then return {0, {}} end
+local wrong = wrong_type(KEYS[1], 'set', KEYS[2], 'zset', KEYS[3], 'list', KEYS[4], 'list',
+  KEYS[5], 'zset')
+if wrong or ids.err then return wrong or ids end
 
 -- The last ten lost workers are kept: an innocent task may lose any number.
 local function append(history, line)
@@ -159,4 +161,5 @@ for _, item in ipairs(stale) do
   table.insert(reaped, id)
   table.insert(reaped, item.code)
 end
+if #on_probation > 1 then wake_promoters(ARGV[8], ARGV[9]) end
 return {#ids, reaped}

@@ -55,6 +55,14 @@ class Ownership(Calls):
         held_back = [to_text(queue) for queue in paused]
         return ClaimReply(_claimed(claimed), _rejected(rejected), bool(more), set_aside, held_back)
 
+    def may_claim(self, partition: int, *, worker: str, queues: Sequence[str]) -> bool:
+        """Return whether a claim could find anything; also true while any queue is paused."""
+        names = self._partition(partition)
+        keys = [names.paused]
+        for queue in queues:
+            keys += (names.new_queue(queue), names.new_claim(queue, worker), names.missing(queue))
+        return int(self._command("EXISTS", *keys)) > 0
+
     def wait_for_task(self, partition: int, queue: str, worker: str, seconds: float) -> bool:
         """Block until a task waits in a queue; its ID is moved to the worker's claim list.
 

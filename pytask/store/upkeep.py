@@ -30,6 +30,21 @@ class Sweep(NamedTuple):
     mended: list[tuple[str, str]]
 
 
+class Registry(NamedTuple):
+    """The worker registry as of one instant.
+
+    Attributes:
+        server_time: That instant, by the server's clock.
+        workers: Those that were asked for.
+        next_in: Seconds until somebody can be silent for so long; None if somebody is, or nobody
+            is registered.
+    """
+
+    server_time: float
+    workers: list[WorkerInfo]
+    next_in: float | None
+
+
 class Upkeep(Calls):
     """Verbs of Monitor and Cleanup, and of every worker's small services."""
 
@@ -114,6 +129,8 @@ class Upkeep(Calls):
             self.settings.max_reaps,
             limit,
             skip,
+            self.keys.wake_channel,
+            partition,
             *dead_workers,
         ]
         examined, reply = self._run("reap", keys, args)
@@ -238,11 +255,20 @@ class Upkeep(Calls):
         looked_at: int = self._run("forget_failed", [names.failed], args)
         return looked_at
 
-    def beat_worker(self, worker: str, details: Mapping[str, str]) -> None:
-        """Enter a worker in the registry with the server's time."""
-        args: list[Argument] = [worker, self.keys.fleet_channel]
-        args += (text for item in details.items() for text in item)
-        self._run("beat_worker", [self.keys.workers, self.keys.worker(worker)], args)
+    def beat_worker(self, worker: str, details: Mapping[str, str] | None) -> bool:
+        """Enter a worker in the registry with the server's time.
+
+        Args:
+            worker: Its name there.
+            details: What it says of itself; None: nothing has changed since its last beat.
+
+        Returns:
+            False if it was not registered any more, so that its details have to be sent again.
+        """
+        args: list[Argument] = [worker, self.keys.fleet_channel, "1" if details is None else ""]
+        args += (text for item in (details or {}).items() for text in item)
+        keys = [self.keys.workers, self.keys.worker(worker)]
+        return bool(self._run("beat_worker", keys, args))
 
     def leave_fleet(self, worker: str) -> None:
         """Mark a worker as gone; a Monitor drops it once nothing of it is left."""
@@ -260,19 +286,28 @@ class Upkeep(Calls):
 
     def list_workers(self) -> list[WorkerInfo]:
         """List the registered workers, living and dead."""
-        return self.read_workers(-1)[1]
+        return self.read_workers(-1).workers
 
-    def read_workers(self, silent_for: float) -> tuple[float, list[WorkerInfo]]:
-        """Return the server's time and the workers silent for longer than so many seconds."""
+    def count_workers(self) -> int:
+        """Count the registered workers, living and dead."""
+        return int(self._command("ZCARD", self.keys.workers))
+
+    def list_worker_names(self) -> set[str]:
+        """Return the names of the registered workers, living and dead."""
+        return {to_text(one) for one in self._command("ZRANGE", self.keys.workers, 0, -1)}
+
+    def read_workers(self, silent_for: float) -> Registry:
+        """Return the workers silent for longer than so many seconds; -1: all of them."""
         args: list[Argument] = [self.keys.worker_prefix, silent_for]
         reply = self._run("read_workers", [self.keys.workers], args)
         workers = []
-        for at in range(1, len(reply), 3):
+        for at in range(2, len(reply), 3):
             silent = float(reply[at + 1])
             alive = silent <= self.settings.worker_timeout
             details = fields(reply[at + 2])
             workers.append(WorkerInfo(to_text(reply[at]), silent, alive, details))
-        return float(reply[0]), workers
+        next_in = float(reply[1])
+        return Registry(float(reply[0]), workers, None if next_in < 0 else next_in)
 
     def list_claimers(self, partition: int) -> list[str]:
         """Return the workers whose last claim is remembered."""

@@ -108,11 +108,15 @@ class Cleanup(Task):
         return store.patient(None, self._stopping.is_set)
 
     def _drain(self, partition: int, worker: str) -> None:
-        next_forget_at = time.monotonic()
+        next_forget_at, may_have_some = time.monotonic(), True
         while not self._stopping.is_set():
             try:
-                if not self.clean_once(partition, worker):
-                    self._wait_for_ended(partition, worker)
+                if may_have_some:
+                    may_have_some = self.clean_once(partition, worker) > 0
+                else:
+                    # A wait that fails may have moved something.
+                    may_have_some = True
+                    may_have_some = self._wait_for_ended(partition, worker)
                 if time.monotonic() >= next_forget_at:
                     self._forget_failed(partition)
                     next_forget_at = time.monotonic() + FORGET_INTERVAL
@@ -120,13 +124,13 @@ class Cleanup(Task):
                 logger.warning("Cleanup is held up: %s; it goes on in %s s", error, RETRY_PAUSE)
                 self._stopping.wait(RETRY_PAUSE)
 
-    def _wait_for_ended(self, partition: int, worker: str) -> None:
+    def _wait_for_ended(self, partition: int, worker: str) -> bool:
         me = gevent.getcurrent()
         self._waiting.add(me)
         try:
             if self._stopping.is_set():
-                return
-            self._store.wait_for_ended(partition, worker, self._settings.block_seconds)
+                return False
+            return self._store.wait_for_ended(partition, worker, self._settings.block_seconds)
         finally:
             self._waiting.discard(me)
 

@@ -19,6 +19,7 @@ from collections.abc import Callable, Iterator
 from typing import ClassVar
 
 from pytask.exceptions import InvalidTask, RedisError
+from pytask.keys import DEFAULT_QUEUE
 from pytask.records import WorkerInfo, shown
 from pytask.settings import Settings
 from pytask.states import Code
@@ -27,10 +28,18 @@ from pytask.task import Task
 
 logger = logging.getLogger("pytask.monitor")
 
-#: Seconds between two looks at the worker registry.
+#: Seconds between two looks at the worker registry while somebody in it is dead, or a look failed.
 LOOK_INTERVAL = 1.0
-#: A look that comes this much later than due means that Redis, or we, stood still.
-STALL = 2.0
+#: Seconds between two looks while nobody is; the next one comes sooner when a worker may be dead by
+#: then.
+CALM_INTERVAL = 2.5
+#: A look that comes this much later than the longest pause means that Redis, or we, stood still.
+STALL = 1.0
+#: A clock that differs from ours by this much more than at the last look was set.
+JUMP = 2.0
+#: Full checks that may pass without mending after one that went through everything and found
+#: nothing to mend, and none failed since.
+MOST_SKIPPED = 5
 #: Leases per call, and how many calls one partition gets in a round: bounds what one check costs.
 REAP_BATCH = 200
 #: Elements of lists that the search for orphans may make Redis read per check.
@@ -50,8 +59,8 @@ class Witness:
         now = time.monotonic()
         passed = now - self._seen_at
         # A clock that jumped makes leases look old or young just as a stall does.
-        jumped = abs((server_time - self._server_time) - passed) > STALL
-        if self._since is None or passed > LOOK_INTERVAL + STALL or jumped:
+        jumped = abs((server_time - self._server_time) - passed) > JUMP
+        if self._since is None or passed > CALM_INTERVAL + STALL or jumped:
             self._since = now
         self._seen_at = now
         self._server_time = server_time
@@ -67,7 +76,8 @@ class Witness:
 class Monitor(Task):
     """Returns tasks of dead workers to their queues; normally one runs in every worker.
 
-    It looks at the worker registry every second and reaps at once when a worker has died.
+    It looks at the worker registry every few seconds, and when a worker may be dead by then, and
+    reaps at once when one is.
 
     Args:
         loop_interval: Seconds between two full checks of all leases.
@@ -88,6 +98,10 @@ class Monitor(Task):
         self._sweeps: dict[int, int] = {}
         self._records: Iterator[str] | None = None
         self._suspects: set[str] = set()
+        self._look_again_in = LOOK_INTERVAL
+        self._found = 0
+        #: How many checks in a row are not to mend anything, and how many of these are left.
+        self._lull = self._skip = 0
         #: Partitions that could not be looked after, and since when they can be again (monotonic).
         self._doubts: dict[int, float | None] = {}
 
@@ -95,14 +109,18 @@ class Monitor(Task):
         next_check_at = 0.0
         while not self._stopping.is_set():
             began_at = time.monotonic()
+            self._look_again_in = LOOK_INTERVAL
             try:
                 self.look_at_workers()
                 if began_at >= next_check_at:
                     next_check_at = began_at + self.loop_interval
                     self.check_tasks()
             except RedisError as error:
+                self._lull = self._skip = 0
                 logger.warning("Check failed: %s; the next one is in %s s", error, LOOK_INTERVAL)
-            self._stopping.wait(max(0.0, began_at + LOOK_INTERVAL - time.monotonic()))
+            again_at = max(began_at + LOOK_INTERVAL, next_check_at)
+            again_at = min(began_at + self._look_again_in, again_at)
+            self._stopping.wait(max(0.0, again_at - time.monotonic()))
 
     def stop(self) -> None:
         self._stopping.set()
@@ -122,13 +140,17 @@ class Monitor(Task):
         """Reap what dead workers ran; returns the dead workers that were dealt with."""
         settings = self._settings
         try:
-            server_time, silent = self._store.read_workers(settings.worker_timeout)
+            server_time, silent, next_in = self._store.read_workers(settings.worker_timeout)
         except RedisError:
             self._witness.lost_sight()
             raise
         self._witness.saw(server_time)
+        if next_in is not None:
+            # Late enough to find that worker dead if it is.
+            self._look_again_in = min(CALM_INTERVAL, next_in + 0.01)
         if not silent or self._witness.healthy_for() < 3 * settings.beat_interval:
             return []
+        self._lull = self._skip = 0
         dead = [worker.worker for worker in silent]
         left = self._in_each_partition(lambda partition: self._take_back(partition, silent))
         for worker in silent:
@@ -180,11 +202,23 @@ class Monitor(Task):
             self._in_each_partition(
                 lambda partition: reaped.append(self._reap_stale(partition, patience))
             )
-        if self._is_my_turn():
-            self._in_each_partition(self._sweep)
-            self._return_stray_claims()
-            self._adopt_orphans()
+        if sum(reaped) or self._doubts:
+            self._lull = self._skip = 0
+        if self._skip:
+            self._skip -= 1
+        elif self._is_my_turn():
+            self._mend()
         return sum(reaped)
+
+    def _mend(self) -> None:
+        self._found = 0
+        failed = self._in_each_partition(self._sweep)
+        self._return_stray_claims()
+        self._adopt_orphans()
+        is_through = self._records is None and not any(self._sweeps.values())
+        is_calm = is_through and not (failed or self._found or self._suspects)
+        self._lull = min(2 * self._lull + 1, MOST_SKIPPED) if is_calm else 0
+        self._skip = self._lull
 
     def _reap_stale(self, partition: int, patience: float) -> int:
         if partition in self._doubts:
@@ -200,8 +234,7 @@ class Monitor(Task):
     def _is_my_turn(self) -> bool:
         # Every worker has a Monitor, and one of them sweeping is enough: each does it with a
         # probability that makes it one per round on average, without having to agree on who.
-        workers = sum(worker.alive for worker in self._store.list_workers())
-        return random.random() * max(1, workers) < 1
+        return random.random() * max(1, self._store.count_workers()) < 1
 
     def _reap(self, partition: int, dead: list[str]) -> int:
         settings = self._settings
@@ -225,6 +258,7 @@ class Monitor(Task):
     def _sweep(self, partition: int) -> None:
         cursor, mended = self._store.sweep(partition, self._sweeps.get(partition, 0))
         self._sweeps[partition] = cursor
+        self._found += len(mended)
         for rule, task_id in mended:
             logger.warning("Mended task %s: %s", shown(task_id), rule)
 
@@ -236,7 +270,7 @@ class Monitor(Task):
             for partition in self._store.partitions
             for worker in self._store.list_claimers(partition)
         ]
-        known = {worker.worker for worker in self._store.list_workers()}
+        known = self._store.list_worker_names()
         keys = self.helpers.keys
         for key in set(self._store.find_claim_lists()):
             owner = keys.owner_of_claim_list(key)
@@ -245,19 +279,22 @@ class Monitor(Task):
             returned = self._store.give_back(
                 owner.partition, worker=owner.worker, queues=[owner.queue], forget=True
             )
+            self._found += 1
             if returned:
                 logger.warning("Returned %s IDs of unknown worker %s", returned, owner.worker)
         for partition, worker in claimers:
             if worker not in known:
+                self._found += 1
                 # Buried while it was frozen, it woke, claimed, and died before its next beat.
                 self._store.give_back(partition, worker=worker, queues=(), forget=True)
 
     def _adopt_orphans(self) -> None:
         """Put back tasks that are in no list; a suspect must look lost in two checks in a row."""
-        waiting = self._store.count()["waiting"]
+        waiting = self._store.count_waiting(DEFAULT_QUEUE)
         calls = max(1, min(100, ORPHAN_BUDGET // (waiting + 1)))
         again, self._suspects = self._suspects, set()
         for task_id in again:
+            self._found += 1
             if self._store.adopt(task_id) is Code.OK:
                 logger.warning(
                     "Task %s was in no list; it is back where it belongs", shown(task_id)

@@ -203,6 +203,13 @@ class Claimer(Service):
         lost = {beat.token for beat in beats if beat.code < Code.OK}
         return reply._replace(claimed=[task for task in reply.claimed if task.token not in lost])
 
+    def _may_find_something(self) -> bool:
+        # One command, where a claim takes several to find nothing. Only a claim tells, though, that
+        # a queue is not paused any more.
+        return not all(event.is_set() for event in self._open.values()) or self._store.may_claim(
+            self._partition, worker=self._worker, queues=self._settings.claim_order()
+        )
+
     def _wait(self, set_aside: int) -> None:
         # Notifications can be lost with a connection; a plain look every few seconds cannot.
         # Nothing announces the record of an ID that was pushed before its record was written.
@@ -211,7 +218,9 @@ class Claimer(Service):
             return
         self.idle.set()
         try:
-            self.pause(random.uniform(0.5, 1.0) * most)
+            while not self.pause(random.uniform(0.9, 1.0) * most):
+                if set_aside or self._may_find_something():
+                    return
         finally:
             self.idle.clear()
 

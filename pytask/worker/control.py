@@ -19,8 +19,10 @@ from pytask.worker.service import Service
 
 logger = logging.getLogger(__name__)
 
-#: Seconds between two pings of the subscription.
+#: Seconds between two pings of the subscription, while tasks run that may be told to stop;
 PING_INTERVAL = 1.0
+#: and while none does, but local ones: what is said then can wait for the next look or heartbeat.
+REST_PING_INTERVAL = 5.0
 
 
 class Control(Service):
@@ -76,12 +78,18 @@ class Control(Service):
 
     def run_once(self) -> None:
         """Wait for a message and carry it out."""
+        is_at_rest = self.ready and not self._table.occupied
+        self._subscription.ping_interval = REST_PING_INTERVAL if is_at_rest else PING_INTERVAL
         with self.resting():
-            message = self._subscription.get(PING_INTERVAL / 2)
+            # No longer: what the worker is given meanwhile asks for more pings.
+            message = self._subscription.get(PING_INTERVAL)
         if self._subscription.generation != self._generation:
             if self._generation:
                 # What was published meanwhile is lost, but written down.
                 self._pulse.hurry()
+                for partition in range(len(self._keys.partitions)):
+                    for waker in self._wakers.values():
+                        waker(partition)
             self._generation = self._subscription.generation
         if message is not None:
             self._obey(message)

@@ -31,6 +31,7 @@ from pytask.records import Beat
 from pytask.settings import Settings
 from pytask.states import Code
 from pytask.store import Store
+from pytask.worker.pace import Pace
 from pytask.worker.permits import PERMIT_LOST, HeldPermits
 from pytask.worker.runner import Runner
 from pytask.worker.runs import DONE, LOST, REQUEUE, STOP, Run, RunTable
@@ -41,9 +42,9 @@ logger = logging.getLogger(__name__)
 #: A thread that wakes this much too late was paused together with its whole process.
 PAUSE_SECONDS = 1.0
 
-#: A refresh begins after this part of update_task_interval, so that with defaults no living lease
-#: is as old as worker_timeout: a Monitor looking for those of a dead worker need not read them.
-EARLY = 0.75
+#: Beats with nothing new to say are brief; what the worker says of itself is written anew after this
+#: many seconds all the same, should somebody have deleted it.
+SAY_AGAIN = 60.0
 
 
 class _Link(Protocol):
@@ -62,6 +63,7 @@ class Heartbeat:
         details: What the registry says of us; called in the thread.
         table: The runs.
         settings: Intervals.
+        pace: The periods.
         deliver: Given the beats that need attention; called in the hub.
         permits: Renewed with every beat.
 
@@ -84,6 +86,7 @@ class Heartbeat:
         details: Callable[[], Mapping[str, str]],
         table: RunTable,
         settings: Settings,
+        pace: Pace,
         deliver: Callable[[list[Beat]], None],
         permits: HeldPermits,
     ) -> None:
@@ -93,6 +96,7 @@ class Heartbeat:
         self._details = details
         self._table = table
         self._settings = settings
+        self._pace = pace
         self._deliver = deliver
         self._permits = permits
         self._news: deque[list[Beat]] = deque()
@@ -102,6 +106,8 @@ class Heartbeat:
         self._stuck_told = False
         self._trust_hub_until = 0.0
         self._beat_due = 0.0
+        self._said: dict[str, str] | None = None
+        self._say_at = 0.0
         self._partitions = list(store.partitions)
         self._leases_due = [0.0] * len(self._partitions)
         self.acked_at = 0.0
@@ -112,21 +118,18 @@ class Heartbeat:
         self.has_beaten = False
         self.hub_ticked_at = 0.0
 
-    @property
-    def _refresh_interval(self) -> float:
-        return EARLY * self._settings.update_task_interval
-
     def start(self) -> None:
         """Begin to beat, in a thread."""
         if not self._ended:
             return
         now = time.monotonic()
         self.acked_at = self.hub_ticked_at = now
-        interval = self._refresh_interval
+        interval = self._pace.refresh_interval
         count = len(self._partitions)
         # Spread over the interval, so that not all partitions are refreshed in one go.
         self._leases_due = [now + interval * (index + 1) / count for index in range(count)]
         self.leases_acked_at = [now] * count
+        self._said = None
         self._stopping = self._ended = False
         self._bell.acquire(False)
         self._wake_hub = get_hub().loop.async_()
@@ -191,13 +194,19 @@ class Heartbeat:
                 continue
             self._beat_if_due(store)
             self._tell(self._permits.renew_if_due(store))
+            due_by = now - self._pace.refresh_waits()
             for partition in self._partitions:
-                if self._leases_due[partition] <= now and not self._stopping:
+                if self._leases_due[partition] <= due_by and not self._stopping:
                     self._refresh(store, partition)
             self._rest(self._until_next(time.monotonic()))
 
+    def _beat_waits(self) -> float:
+        return 0.0 if self.is_failing or self._said is None else self._pace.beat_waits()
+
     def _until_next(self, now: float) -> float:
-        due = max(0.0, min(self._beat_due, *self._leases_due) - now)
+        beat_due = self._beat_due + self._beat_waits()
+        leases_due = min(self._leases_due) + self._pace.refresh_waits()
+        due = max(0.0, min(beat_due, leases_due) - now)
         return min(due, self._permits.due_in(now))
 
     def _rest(self, seconds: float) -> None:
@@ -228,14 +237,14 @@ class Heartbeat:
 
     def _beat_if_due(self, store: Store) -> None:
         sent_at = time.monotonic()
-        if sent_at < self._beat_due:
+        if sent_at < self._beat_due + self._beat_waits():
             return
         self.asking_since = sent_at
         try:
             if self._is_unheard(sent_at):
                 store.read_workers(self._settings.worker_timeout)
                 sent_at = time.monotonic()
-            store.beat_worker(self._worker, self._details())
+            self._say(store, sent_at)
         except RedisError as error:
             self.is_failing = True
             self._note("registry beat", error)
@@ -249,6 +258,14 @@ class Heartbeat:
             self._beat_due = sent_at + self._settings.beat_interval
         finally:
             self.asking_since = None
+
+    def _say(self, store: Store, now: float) -> None:
+        details = dict(self._details())
+        is_new = details != self._said or now >= self._say_at
+        if not is_new and store.beat_worker(self._worker, None):
+            return
+        store.beat_worker(self._worker, details)
+        self._said, self._say_at = details, now + SAY_AGAIN
 
     def _is_unheard(self, now: float) -> bool:
         """Return whether Redis has been silent for so long that nothing may be refreshed unheard.
@@ -292,7 +309,7 @@ class Heartbeat:
                 return
             self._tell(beats)
         self.leases_acked_at[partition] = sent_at
-        self._leases_due[partition] = sent_at + self._refresh_interval
+        self._leases_due[partition] = sent_at + self._pace.refresh_interval
 
 
 class BeatReader(Service):

@@ -23,6 +23,7 @@ from pytask.worker.guard import Guard, short_patience
 from pytask.worker.heartbeat import BeatReader, Heartbeat
 from pytask.worker.limiter import Limiter
 from pytask.worker.local import LocalTasks
+from pytask.worker.pace import Pace
 from pytask.worker.permits import HeldPermits
 from pytask.worker.plugins import PluginServices
 from pytask.worker.promoter import Promoter
@@ -163,16 +164,16 @@ class Parts:
 
     def _make_watching(self) -> None:
         settings = self.settings
-        soon = min(settings.beat_interval, max(0.1, settings.redis_grace / 2))
+        pace = Pace(settings, self.table)
         self.beat_reader = BeatReader(self.table, self.runner, short_patience(settings))
         self.heartbeat = Heartbeat(
             store=self.store,
-            # Trouble must be noticed well within redis_grace.
-            open_link=lambda: self.connector.link(timeout=soon, connect_timeout=soon),
+            open_link=lambda: self.connector.link(timeout=pace.time_out, connect_timeout=pace.time_out),
             worker=self.worker,
             details=self._details,
             table=self.table,
             settings=settings,
+            pace=pace,
             deliver=self.beat_reader.deliver,
             permits=self.permits,
         )
@@ -200,7 +201,9 @@ class Parts:
 
     def _make_claiming(self) -> None:
         store, settings, worker = self.store, self.settings, self.worker
-        self.promoters = [Promoter(store, partition) for partition in store.partitions]
+        self.promoters = [
+            Promoter(store, partition, lambda: self.control.ready) for partition in store.partitions
+        ]
         self.claimers = [
             Claimer(
                 store,

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import random
+from collections.abc import Callable
 
 from pytask.store import Store
 from pytask.worker.service import Service
 
-#: Longest pause between two looks, in seconds: another process may have added a task that is due
-#: sooner, and its message may have been lost.
-LONGEST = 1.0
+#: Longest pause between two looks, in seconds: whoever adds a task that is due sooner says so, but
+#: people who do it by hand do not, and a message may be lost with a worker.
+LONGEST = 5.0
+#: The same while no messages arrive.
+LONGEST_DEAF = 1.0
 #: Most tasks moved by one call.
 LIMIT = 500
 
@@ -20,21 +23,23 @@ class Promoter(Service):
     Args:
         store: Where.
         partition: Which.
+        hears: Whether messages arrive at present.
     """
 
     name = "promoter"
 
-    def __init__(self, store: Store, partition: int) -> None:
+    def __init__(self, store: Store, partition: int, hears: Callable[[], bool]) -> None:
         super().__init__()
         self._store = store.patient(0)
         self._partition = partition
+        self._hears = hears
 
     def run_once(self) -> None:
         """Move what is due, then wait until the next one is, or an earlier one is announced."""
         promoted = self._store.promote(self._partition, LIMIT)
         if promoted.moved >= LIMIT:
             return
-        wait = random.uniform(0.9, 1.0) * LONGEST
+        wait = random.uniform(0.9, 1.0) * (LONGEST if self._hears() else LONGEST_DEAF)
         if promoted.next_due_in is not None:
             wait = min(wait, max(0.0, promoted.next_due_in))
         self.pause(wait)

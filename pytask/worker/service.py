@@ -91,11 +91,12 @@ class Service:
         """Do one round; it may wait inside :meth:`resting`."""
         raise NotImplementedError
 
-    def pause(self, seconds: float | None) -> None:
-        """Wait until somebody calls :meth:`wake`, at most ``seconds``."""
+    def pause(self, seconds: float | None) -> bool:
+        """Wait until somebody calls :meth:`wake`, at most ``seconds``; return whether one did."""
         with self.resting():
-            self._signal.wait(seconds)
+            is_woken = bool(self._signal.wait(seconds))
         self._signal.clear()
+        return is_woken
 
     @contextmanager
     def resting(self) -> Iterator[None]:

@@ -27,6 +27,21 @@ def test_the_next_beat_refreshes_time_and_details(lab):
     assert registered(lab)["w"].details == {"running": "4"}
 
 
+def test_a_beat_with_nothing_new_refreshes_the_time_and_keeps_the_details(lab):
+    lab.store.beat_worker("w", {"running": "3"})
+    lab.call("ZADD", lab.keys.workers, 1, "w")
+    assert lab.store.beat_worker("w", None)
+    assert registered(lab)["w"].alive
+    assert registered(lab)["w"].details == {"running": "3"}
+
+
+def test_who_was_forgotten_is_entered_by_a_beat_with_nothing_new_and_told_so(lab, events_of):
+    events = events_of()
+    assert not lab.store.beat_worker("w", None)
+    assert registered(lab)["w"].alive
+    assert json.loads(events.get()) == {"event": "up", "worker": "w"}
+
+
 def test_a_worker_with_nothing_to_say_lives_too(lab):
     lab.store.beat_worker("w", {})
     assert registered(lab)["w"].details == {}
@@ -49,6 +64,7 @@ def test_a_repeat_is_another_beat(lab):
 def test_foreign_values_under_our_keys_change_nothing(lab):
     keys = {lab.keys.workers: b"zset", lab.keys.worker("w"): b"hash"}
     lab.check_wrong_types(lambda: lab.store.beat_worker("w", {"a": "1"}), keys)
+    lab.check_wrong_types(lambda: lab.store.beat_worker("w", None), keys)
 
 
 def test_the_first_beat_says_that_the_worker_is_up_and_the_next_says_nothing(lab, events_of):

@@ -6,9 +6,9 @@ import pytest
 
 
 def test_nobody_is_registered_at_first(lab):
-    server_time, workers = lab.store.read_workers(-1)
+    server_time, workers, next_in = lab.store.read_workers(-1)
     assert abs(server_time - time.time()) < 60
-    assert workers == []
+    assert (workers, next_in) == ([], None)
     assert lab.snapshot() == {}
 
 
@@ -29,6 +29,23 @@ def test_only_those_silent_for_longer_are_listed_when_asked(lab):
         lab.call("ZADD", lab.keys.workers, time.time() - age, worker)
     assert [info.worker for info in lab.store.read_workers(5)[1]] == ["c", "b"]
     assert [info.worker for info in lab.store.read_workers(20)[1]] == ["c"]
+
+
+def test_it_tells_when_the_next_one_can_be_silent_for_so_long_while_nobody_is(lab):
+    for worker, age in {"a": 1, "b": 3}.items():
+        lab.call("ZADD", lab.keys.workers, time.time() - age, worker)
+    _, silent, next_in = lab.store.read_workers(600)
+    assert (silent, next_in) == ([], pytest.approx(597, abs=30))
+    lab.call("ZADD", lab.keys.workers, time.time() - 900, "c")
+    _, silent, next_in = lab.store.read_workers(600)
+    assert ([one.worker for one in silent], next_in) == (["c"], None)
+
+
+def test_the_names_alone_are_read_and_counted(lab):
+    assert (lab.store.list_worker_names(), lab.store.count_workers()) == (set(), 0)
+    for worker in ("a", "b"):
+        lab.store.beat_worker(worker, {})
+    assert (lab.store.list_worker_names(), lab.store.count_workers()) == ({"a", "b"}, 2)
 
 
 def test_a_worker_with_foreign_details_is_listed_without(lab):

@@ -6,7 +6,6 @@ from typing import Any
 import pytest
 
 from pytask import InvalidTask, Monitor
-from pytask.exceptions import WrongKeyType
 from pytask.records import new_request_id
 from pytask.tasks.monitor import LOOK_INTERVAL, Witness
 from tests.support.waiting import PATIENCE, wait_until
@@ -112,8 +111,7 @@ def test_a_partition_that_fails_is_reported_and_does_not_end_the_round(
 ) -> None:
     raw.set(helpers.keys.partitions[0].leases, "foreign")
     monitor = watching(bind)
-    with pytest.raises(WrongKeyType):  # from the look for orphans, after the rounds
-        monitor.check_tasks()
+    monitor.check_tasks()
     assert "the others were checked" in caplog.text
     raw.delete(helpers.keys.partitions[0].leases)
 

@@ -3,7 +3,8 @@
 -- another node a record may be out of reach, which says nothing about its type.
 --
 -- The node such a slot is on its way to takes what it has not got yet for absent, without an error,
--- if one key is asked for. Asked for two it says so: hence the second question.
+-- if one key is asked for. Asked for two it says so: hence the second question, where keys carry a
+-- hash tag, as they do on a cluster.
 local function read_record(key, ...)
   local values = redis.pcall('HMGET', key, ...)
   if values.err then
@@ -13,6 +14,6 @@ local function read_record(key, ...)
   for _, value in ipairs(values) do
     if value then return values end
   end
-  redis.call('EXISTS', key, KEYS[1])
+  if string.find(key, '{', 1, true) then redis.call('EXISTS', key, KEYS[1]) end
   return values
 end
