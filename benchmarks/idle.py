@@ -12,12 +12,13 @@ _KINDS = {
 
 def measure(bench: Bench, metrics: Metrics) -> None:
     """Let a worker wait for a while."""
-    seconds = 1.0 if bench.quick else 10.0
+    seconds, settling = (1.0, 0.0) if bench.quick else (30.0, 5.0)
     for round_ in range(bench.rounds):
         bench.say(f"round {round_ + 1}: {seconds:g} s of waiting")
         for name, local in _KINDS.items():
             with bench.place() as place:
                 worker = place.worker(local=local)
+                time.sleep(settling)
                 cpu, before = worker.cpu, sum(place.calls().values())
                 time.sleep(seconds)
                 # Those of scripts count; our own question does not.

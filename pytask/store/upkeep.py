@@ -84,6 +84,10 @@ class Upkeep(Calls):
         moved, wait = self._run("promote", keys, args)
         return Promoted(moved, None if wait < 0 else wait / 1_000_000)
 
+    def has_delayed(self, partition: int) -> bool:
+        """Return whether there is anything to promote, now or later."""
+        return bool(self._command("EXISTS", self._partition(partition).delayed))
+
     def hasten(self, task_ids: Sequence[str]) -> int:
         """Move tasks that a limit held back to the front of their queues.
 
@@ -291,6 +295,11 @@ class Upkeep(Calls):
     def count_workers(self) -> int:
         """Count the registered workers, living and dead."""
         return int(self._command("ZCARD", self.keys.workers))
+
+    def read_oldest_beat(self) -> float | None:
+        """Return when the worker that has been silent longest last beat, by the server's clock."""
+        found = self._command("ZRANGE", self.keys.workers, 0, 0, "WITHSCORES")
+        return float(found[1]) if found else None
 
     def list_worker_names(self) -> set[str]:
         """Return the names of the registered workers, living and dead."""

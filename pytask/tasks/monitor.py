@@ -37,9 +37,9 @@ CALM_INTERVAL = 2.5
 STALL = 1.0
 #: A clock that differs from ours by this much more than at the last look was set.
 JUMP = 2.0
-#: Full checks that may pass without mending after one that went through everything and found
-#: nothing to mend, and none failed since.
-MOST_SKIPPED = 5
+#: Full checks that pass without mending after one that went through everything and found nothing
+#: to mend, unless a worker dies, a task is taken back, or a look fails.
+SKIPPED = 5
 #: Leases per call, and how many calls one partition gets in a round: bounds what one check costs.
 REAP_BATCH = 200
 #: Elements of lists that the search for orphans may make Redis read per check.
@@ -64,6 +64,22 @@ class Witness:
             self._since = now
         self._seen_at = now
         self._server_time = server_time
+
+    def saw_something(self) -> float | None:
+        """Take note of an answer without a time.
+
+        Returns:
+            The server's time if its clock was not set meanwhile; None if we cannot tell.
+        """
+        if self._since is None:
+            return None
+        now = time.monotonic()
+        passed = now - self._seen_at
+        if passed > CALM_INTERVAL + STALL:
+            self._since = now
+        self._seen_at = now
+        self._server_time += passed
+        return self._server_time
 
     def lost_sight(self) -> None:
         """Take note that Redis did not answer."""
@@ -100,8 +116,8 @@ class Monitor(Task):
         self._suspects: set[str] = set()
         self._look_again_in = LOOK_INTERVAL
         self._found = 0
-        #: How many checks in a row are not to mend anything, and how many of these are left.
-        self._lull = self._skip = 0
+        #: How many of the next checks are not to mend anything.
+        self._skip = 0
         #: Partitions that could not be looked after, and since when they can be again (monotonic).
         self._doubts: dict[int, float | None] = {}
 
@@ -110,13 +126,15 @@ class Monitor(Task):
         while not self._stopping.is_set():
             began_at = time.monotonic()
             self._look_again_in = LOOK_INTERVAL
+            is_due = began_at >= next_check_at
             try:
-                self.look_at_workers()
-                if began_at >= next_check_at:
+                if is_due or not self._all_seem_alive():
+                    self.look_at_workers()
+                if is_due:
                     next_check_at = began_at + self.loop_interval
                     self.check_tasks()
             except RedisError as error:
-                self._lull = self._skip = 0
+                self._skip = 0
                 logger.warning("Check failed: %s; the next one is in %s s", error, LOOK_INTERVAL)
             again_at = max(began_at + LOOK_INTERVAL, next_check_at)
             again_at = min(began_at + self._look_again_in, again_at)
@@ -136,6 +154,25 @@ class Monitor(Task):
         store: Store = self.helpers.store
         return store.patient(0)
 
+    def _all_seem_alive(self) -> bool:
+        """Glance at the registry, with one command, and note when to look again.
+
+        What is seen rests on our own clock, so it is only good for putting a look off.
+        """
+        try:
+            oldest = self._store.read_oldest_beat()
+        except RedisError:
+            self._witness.lost_sight()
+            raise
+        server_time = self._witness.saw_something()
+        if oldest is None or server_time is None:
+            return False
+        next_in = oldest + self._settings.worker_timeout - server_time
+        if next_in <= 0 or oldest > server_time + JUMP:
+            return False
+        self._look_again_in = min(CALM_INTERVAL, next_in + 0.01)
+        return True
+
     def look_at_workers(self) -> list[str]:
         """Reap what dead workers ran; returns the dead workers that were dealt with."""
         settings = self._settings
@@ -150,7 +187,7 @@ class Monitor(Task):
             self._look_again_in = min(CALM_INTERVAL, next_in + 0.01)
         if not silent or self._witness.healthy_for() < 3 * settings.beat_interval:
             return []
-        self._lull = self._skip = 0
+        self._skip = 0
         dead = [worker.worker for worker in silent]
         left = self._in_each_partition(lambda partition: self._take_back(partition, silent))
         for worker in silent:
@@ -203,7 +240,7 @@ class Monitor(Task):
                 lambda partition: reaped.append(self._reap_stale(partition, patience))
             )
         if sum(reaped) or self._doubts:
-            self._lull = self._skip = 0
+            self._skip = 0
         if self._skip:
             self._skip -= 1
         elif self._is_my_turn():
@@ -217,8 +254,7 @@ class Monitor(Task):
         self._adopt_orphans()
         is_through = self._records is None and not any(self._sweeps.values())
         is_calm = is_through and not (failed or self._found or self._suspects)
-        self._lull = min(2 * self._lull + 1, MOST_SKIPPED) if is_calm else 0
-        self._skip = self._lull
+        self._skip = SKIPPED if is_calm else 0
 
     def _reap_stale(self, partition: int, patience: float) -> int:
         if partition in self._doubts:

@@ -268,7 +268,7 @@ class Waiter(Service):
         moved = True
         try:
             # The spread keeps the waits of a fleet from ending together.
-            seconds = round(random.uniform(0.7, 1.0) * self._block_seconds, 3)
+            seconds = round(random.uniform(0.9, 1.0) * self._block_seconds, 3)
             moved = self._store.wait_for_task(self._partition, self._queue, self._worker, seconds)
         finally:
             if moved:

@@ -25,8 +25,10 @@ from pytask.worker.service import Service
 
 logger = logging.getLogger(__name__)
 
-#: Seconds between two ticks.
+#: Seconds between two ticks;
 TICK = 0.1
+#: and while nothing runs but local tasks, which no other worker takes over.
+REST_TICK = 0.25
 #: Ticks further apart than this mean that the process or the hub was paused.
 PAUSE_SECONDS = 1.0
 
@@ -113,7 +115,7 @@ class Guard(Service):
             self._permits.stop_stale(now)
         if now >= self._judge_at:
             self._judge(now)
-        self.pause(TICK)
+        self.pause(TICK if self._table.occupied or self.in_trouble else REST_TICK)
 
     def _judge(self, now: float) -> None:
         silent = now - self._pulse.acked_at

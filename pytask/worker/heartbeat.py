@@ -42,8 +42,8 @@ logger = logging.getLogger(__name__)
 #: A thread that wakes this much too late was paused together with its whole process.
 PAUSE_SECONDS = 1.0
 
-#: Beats with nothing new to say are brief; what the worker says of itself is written anew after this
-#: many seconds all the same, should somebody have deleted it.
+#: Beats with nothing new to say are brief; after so many seconds what the worker says of itself is
+#: written anew all the same, should somebody have deleted it.
 SAY_AGAIN = 60.0
 
 

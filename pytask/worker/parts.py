@@ -168,7 +168,9 @@ class Parts:
         self.beat_reader = BeatReader(self.table, self.runner, short_patience(settings))
         self.heartbeat = Heartbeat(
             store=self.store,
-            open_link=lambda: self.connector.link(timeout=pace.time_out, connect_timeout=pace.time_out),
+            open_link=lambda: self.connector.link(
+                timeout=pace.time_out, connect_timeout=pace.time_out
+            ),
             worker=self.worker,
             details=self._details,
             table=self.table,

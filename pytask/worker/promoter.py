@@ -39,7 +39,13 @@ class Promoter(Service):
         promoted = self._store.promote(self._partition, LIMIT)
         if promoted.moved >= LIMIT:
             return
-        wait = random.uniform(0.9, 1.0) * (LONGEST if self._hears() else LONGEST_DEAF)
         if promoted.next_due_in is not None:
-            wait = min(wait, max(0.0, promoted.next_due_in))
-        self.pause(wait)
+            self.pause(min(self._longest(), max(0.0, promoted.next_due_in)))
+            return
+        while not self.pause(self._longest()):
+            # One command, where the script is two.
+            if self._store.has_delayed(self._partition):
+                return
+
+    def _longest(self) -> float:
+        return random.uniform(0.9, 1.0) * (LONGEST if self._hears() else LONGEST_DEAF)

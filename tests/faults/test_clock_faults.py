@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from pytask.tasks import monitor as monitor_module
-from pytask.tasks.monitor import LOOK_INTERVAL, STALL, Witness
+from pytask.tasks.monitor import CALM_INTERVAL, STALL, Witness
 from tests.faults.account import TUNED, Client, client, local_tasks, wait_ended_once
 from tests.faults.conftest import MONITOR, Launch, Recovery, of_state
 from tests.support.clocks import Clock, libfaketime
@@ -129,7 +129,7 @@ def test_f47_a_monitor_trusts_no_lease_for_a_while_after_a_jump_a_stall_or_a_sil
     assert look(1.0, jump=-HOUR) == 0.0
     assert look(1.0) == 1.0
     assert look(1.0, jump=0.5) == 2.0, "a clock that is put right by a little is no jump"
-    assert look(LOOK_INTERVAL + STALL + 0.1) == 0.0
+    assert look(CALM_INTERVAL + STALL + 0.1) == 0.0
     assert look(1.0) == 1.0
     witness.lost_sight()
     assert look(1.0) == 0.0

@@ -71,7 +71,8 @@ def test_f42_a_record_that_stands_in_no_list_is_found_and_put_back(
     launch: Launch, helpers: Any, raw: Any, names: Any
 ) -> None:
     worker = launch(EAGER, program=TUNED, **FAST)
-    running = helpers.start_task("sleeper", "running", seconds=6)
+    # A Monitor that found all in order mends with each sixth check.
+    running = helpers.start_task("sleeper", "running", seconds=20)
     worker.wait_for_event("started", id=running)
     raw.srem(names.tasks, running)
     helpers.submit("echo", task_id="waiting", queue="elsewhere")

@@ -5,8 +5,10 @@ import re
 
 import pytest
 
+from pytask.events import Subscription
 from pytask.records import Reaped
 from pytask.states import Code, State
+from tests.support.waiting import PATIENCE
 
 
 def reap(lab, *dead, limit=200, skip=0, store=None, task_timeout=60):
@@ -184,6 +186,19 @@ def test_who_is_one_worker_away_from_the_end_starts_alone(lab):
     assert due[ids[2]] - due[ids[1]] == pytest.approx(0.2, abs=0.002)
     assert {lab.state(one) for one in ids} == {"WAIT"}
     assert lab.active() == set()
+
+
+def test_promoters_hear_of_those_that_come_back_one_after_the_other(lab, connector):
+    hearer = Subscription(connector.link(), channels=[lab.keys.wake_channel])
+    assert hearer.wait_ready(PATIENCE)
+    try:
+        for count in (1, 2):
+            ids = [lab.running().task_id for _ in range(count)]
+            lose_at_start(lab, ids, **dict.fromkeys(ids, "1"))
+        assert hearer.get(PATIENCE).data == b"delayed:%d" % lab.partition
+        assert hearer.get(0.05) is None
+    finally:
+        hearer.close()
 
 
 def test_nobody_on_probation_waits_for_longer_than_the_time_out_of_tasks(lab):
