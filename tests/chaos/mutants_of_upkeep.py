@@ -12,8 +12,15 @@ UPKEEP_MUTANTS: list[Row] = [
         "reap",
         "types of keys",
         "reap.lua",
-        "KEYS[5], 'zset')\n" + _TYPES,
-        "KEYS[5], 'zset')\n",
+        "if wrong or ids.err then return wrong or ids end\n",
+        "if ids.err then return ids end\n",
+    ),
+    (
+        "reap",
+        "promoters are not told of what comes back later",
+        "reap.lua",
+        "if #on_probation > 1 then wake_promoters(ARGV[8], ARGV[9]) end\n",
+        "",
     ),
     (
         "reap",
@@ -402,6 +409,20 @@ UPKEEP_MUTANTS: list[Row] = [
         "beat_worker.lua",
         "if known == 0 then publish_worker",
         "if true then publish_worker",
+    ),
+    (
+        "beat_worker",
+        "a brief beat enters who was forgotten, without what it says of itself",
+        "beat_worker.lua",
+        "'XX', 'CH', ",
+        "",
+    ),
+    (
+        "read_workers",
+        "nobody is ever silent",
+        "read_workers.lua",
+        "oldest >= tonumber(stamp(time - silent))",
+        "true",
     ),
     (
         "forget_worker",

@@ -7,7 +7,7 @@ import pytest
 
 from pytask import InvalidTask, Monitor
 from pytask.records import new_request_id
-from pytask.tasks.monitor import LOOK_INTERVAL, Witness
+from pytask.tasks.monitor import LOOK_INTERVAL, SKIPPED, Witness
 from tests.support.waiting import PATIENCE, wait_until
 
 pytestmark = pytest.mark.topologies("valkey")
@@ -114,6 +114,42 @@ def test_a_partition_that_fails_is_reported_and_does_not_end_the_round(
     monitor.check_tasks()
     assert "the others were checked" in caplog.text
     raw.delete(helpers.keys.partitions[0].leases)
+
+
+def test_a_glance_puts_the_look_off_only_while_nobody_can_be_dead(
+    helpers: Any, bind: Any, raw: Any
+) -> None:
+    store, workers = helpers.store, helpers.keys.workers
+    store.beat_worker("w", {})
+    assert not bind(Monitor())._all_seem_alive(), "it does not know the time of the server yet"
+    monitor = watching(bind)
+    assert monitor._all_seem_alive()
+    raw.zadd(workers, {"w": time.time() - 5.5})
+    assert not monitor._all_seem_alive()
+    raw.zadd(workers, {"w": time.time() + 60.0})
+    assert not monitor._all_seem_alive(), "the clock of the server may have been set"
+    raw.delete(workers)
+    assert not monitor._all_seem_alive()
+
+
+def test_mending_pauses_after_a_round_that_found_nothing_and_goes_on_when_a_worker_dies(
+    helpers: Any, bind: Any, raw: Any
+) -> None:
+    monitor = watching(bind)
+    monitor.check_tasks()
+    raw.sadd(helpers.keys.of("ghost").tasks, "ghost")
+    for _ in range(SKIPPED):
+        monitor.check_tasks()
+        assert helpers.get_active_task_ids() == ["ghost"]
+    monitor.check_tasks()
+    assert helpers.get_active_task_ids() == []
+
+    raw.sadd(helpers.keys.of("ghost").tasks, "ghost")
+    helpers.store.beat_worker("dead", {})
+    raw.zadd(helpers.keys.workers, {"dead": 0})
+    monitor.look_at_workers()
+    monitor.check_tasks()
+    assert helpers.get_active_task_ids() == []
 
 
 def test_it_goes_on_when_redis_does_not_answer(helpers: Any, bind: Any, caplog: Any) -> None:
