@@ -65,21 +65,16 @@ class Witness:
         self._seen_at = now
         self._server_time = server_time
 
-    def saw_something(self) -> float | None:
-        """Take note of an answer without a time.
-
-        Returns:
-            The server's time if its clock was not set meanwhile; None if we cannot tell.
-        """
+    def saw_something(self) -> None:
+        """Take note of an answer without a time."""
         if self._since is None:
-            return None
+            return
         now = time.monotonic()
         passed = now - self._seen_at
         if passed > CALM_INTERVAL + STALL:
             self._since = now
         self._seen_at = now
         self._server_time += passed
-        return self._server_time
 
     def lost_sight(self) -> None:
         """Take note that Redis did not answer."""
@@ -116,6 +111,8 @@ class Monitor(Task):
         self._suspects: set[str] = set()
         self._look_again_in = LOOK_INTERVAL
         self._found = 0
+        #: How far the server's clock is ahead of our monotonic one, at most; None: we cannot tell.
+        self._ahead: float | None = None
         #: How many of the next checks are not to mend anything.
         self._skip = 0
         #: Partitions that could not be looked after, and since when they can be again (monotonic).
@@ -159,14 +156,18 @@ class Monitor(Task):
 
         What is seen rests on our own clock, so it is only good for putting a look off.
         """
+        if self._ahead is None:
+            return False
         try:
             oldest = self._store.read_oldest_beat()
         except RedisError:
+            self._ahead = None
             self._witness.lost_sight()
             raise
-        server_time = self._witness.saw_something()
-        if oldest is None or server_time is None:
+        self._witness.saw_something()
+        if oldest is None:
             return False
+        server_time = time.monotonic() + self._ahead
         next_in = oldest + self._settings.worker_timeout - server_time
         if next_in <= 0 or oldest > server_time + JUMP:
             return False
@@ -176,12 +177,15 @@ class Monitor(Task):
     def look_at_workers(self) -> list[str]:
         """Reap what dead workers ran; returns the dead workers that were dealt with."""
         settings = self._settings
+        self._ahead, asked_at = None, time.monotonic()
         try:
             server_time, silent, next_in = self._store.read_workers(settings.worker_timeout)
         except RedisError:
             self._witness.lost_sight()
             raise
         self._witness.saw(server_time)
+        # By when we asked: a slow answer makes us look too early, never too late.
+        self._ahead = server_time - asked_at
         if next_in is not None:
             # Late enough to find that worker dead if it is.
             self._look_again_in = min(CALM_INTERVAL, next_in + 0.01)

@@ -123,6 +123,7 @@ def test_a_glance_puts_the_look_off_only_while_nobody_can_be_dead(
     store.beat_worker("w", {})
     assert not bind(Monitor())._all_seem_alive(), "it does not know the time of the server yet"
     monitor = watching(bind)
+    monitor.look_at_workers()
     assert monitor._all_seem_alive()
     raw.zadd(workers, {"w": time.time() - 5.5})
     assert not monitor._all_seem_alive()
