@@ -21,6 +21,8 @@ Argument = str | bytes | int | float
 #: values, and by then half of the work would have been written.
 MAX_BATCH = 1_000
 
+_CODES = {code.value: code for code in Code}
+
 
 class Counted:
     """A link that counts how often a script was sent.
@@ -128,7 +130,8 @@ def chunks(items: Sequence[T], size: int) -> Iterator[Sequence[T]]:
 
 
 def codes(reply: Iterable[int]) -> list[Code]:
-    return [Code(code) for code in reply]
+    # A quarter of the time that calling Code takes.
+    return [_CODES[code] for code in reply]
 
 
 def fields(reply: Sequence[bytes]) -> dict[str, str]:

@@ -36,10 +36,7 @@ class Requests(Calls):
             partition = self.keys.partition_of(tasks[0].task_id)
             return self._enqueue_batch(partition, tasks)
         result: list[Code] = [Code.OK] * len(tasks)
-        by_partition: dict[int, list[int]] = defaultdict(list)
-        for index, task in enumerate(tasks):
-            by_partition[self.keys.partition_of(task.task_id)].append(index)
-        for partition, indexes in by_partition.items():
+        for partition, indexes in self._by_partition(tasks).items():
             for batch in chunks(indexes, ENQUEUE_BATCH):
                 wanted = [tasks[index] for index in batch]
                 reply = self._enqueue_batch(partition, wanted)
@@ -47,28 +44,34 @@ class Requests(Calls):
                     result[index] = code
         return result
 
+    def _by_partition(self, tasks: Sequence[NewTask]) -> Mapping[int, Sequence[int]]:
+        if len(self.keys.partitions) == 1:
+            return {0: range(len(tasks))}
+        indexes: dict[int, list[int]] = defaultdict(list)
+        for index, task in enumerate(tasks):
+            indexes[self.keys.partition_of(task.task_id)].append(index)
+        return indexes
+
     def _enqueue_batch(self, partition: int, tasks: Sequence[NewTask]) -> list[Code]:
         names = self._partition(partition)
-        queues: dict[str, int] = {}
         replicas = self.settings.wait_replicas
         args: list[Argument] = [len(tasks), new_request_id(), "1" if replicas else ""]
-        args += (tasks[0].from_task, self.keys.fleet_channel)
-        for task in tasks:
-            queue = task.queue
-            args += (
-                task.task_id,
-                task.task,
-                task.data,
-                queues.setdefault(queue, len(queues) + 1),
-                "" if queue == DEFAULT_QUEUE else queue,
-                "" if task.cleanup else "false",
-                f"@{task.at:.3f}" if task.at else task.delay,
-                task.expires,
-                task.policy,
-            )
-        args += (self.keys.wake_channel, partition)
+        args += (self.keys.fleet_channel, self.keys.wake_channel, partition, names.record_prefix)
         keys = [names.tasks, names.delayed, names.failed]
         keys += [names.record_prefix + task.task_id for task in tasks]
+        # What tasks have in common is sent once: each argument costs both ends.
+        options: list[Argument] = []
+        begins: dict[tuple[Argument, ...], int] = {}
+        queues: list[str] = []
+        for task in tasks:
+            shared = task.task, *task[3:]
+            if shared not in begins:
+                begins[shared] = len(options) + 1
+                if task.queue not in queues:
+                    queues.append(task.queue)
+                options += (task.task, queues.index(task.queue) + 1, *_options(task))
+            args += (task.data, begins[shared])
+        args += options
         keys += [names.new_queue(queue) for queue in queues]
         return codes(self._run("enqueue", keys, args, replicas))
 
@@ -159,3 +162,23 @@ class Requests(Calls):
         for name, value in values.items():
             args += (name, value)
         self._command("HSET", *args)
+
+
+def _options(task: NewTask) -> list[Argument]:
+    """Return how many options of a task differ from the default, and name and value of each."""
+    options: list[Argument] = []
+    if task.at:
+        options += ("at", f"{task.at:.3f}")
+    elif task.delay:
+        options += ("delay", task.delay)
+    if task.expires:
+        options += ("expires", task.expires)
+    if task.queue != DEFAULT_QUEUE:
+        options += ("queue", task.queue)
+    if not task.cleanup:
+        options += ("cleanup", "false")
+    if task.policy:
+        options += ("policy", task.policy)
+    if task.from_task:
+        options += ("from_task", task.from_task)
+    return [len(options) // 2, *options]

@@ -158,16 +158,45 @@ def test_a_mixed_batch_is_answered_task_by_task(lab):
 
 
 def test_foreign_values_under_our_keys_change_nothing(lab):
-    task_id = lab.stopped()
+    stopped, new = lab.stopped(), lab.id()
     lab.check_wrong_types(
-        lambda: lab.enqueue(task_id, queue="mail"),
+        lambda: lab.enqueue(new, stopped, queue="mail"),
         {
             lab.names.tasks: b"set",
-            lab.names.delayed: b"zset",
             lab.names.failed: b"zset",
             lab.names.new_queue("mail"): b"list",
         },
     )
+    lab.check_wrong_types(lambda: lab.enqueue(new, delay=60.0), {lab.names.delayed: b"zset"})
+
+
+def test_a_foreign_value_under_a_key_that_is_not_needed_is_in_nobodys_way(lab):
+    for key in (lab.names.tasks, lab.names.delayed, lab.names.failed):
+        lab.foreign(key, b"string")
+    task_id = lab.waiting()
+    assert lab.queue() == [task_id]
+
+
+def test_tasks_of_one_call_may_differ_in_everything(lab):
+    ids = lab.ids(6)
+    tasks = [
+        NewTask(ids[0], "one", b"1"),
+        NewTask(ids[1], "two", b"2", "mail", expires=60.0),
+        NewTask(ids[2], "one", b"3", delay=60.0),
+        NewTask(ids[3], "two", b"4", "mail", False, policy=b'{"timeout":5}'),
+        NewTask(ids[4], "one", b"5"),
+        NewTask(ids[5], "two", b"6", "mail", expires=60.0),
+    ]
+    assert lab.store.enqueue(tasks) == [Code.OK] * 6
+    assert lab.queue() == [ids[0], ids[4]]
+    assert lab.queue("mail") == [ids[1], ids[3], ids[5]]
+    assert lab.scores(lab.names.delayed).keys() == {ids[2]}
+    for task in tasks:
+        record = lab.record(task.task_id)
+        assert (record["task"], record["data"]) == (task.task, task.data.decode())
+        assert record.get("queue", "default") == task.queue
+        given = {"cleanup": not task.cleanup, "expires": task.expires, "policy": task.policy}
+        assert given.keys() & record.keys() == {name for name in given if given[name]}
 
 
 def test_one_foreign_queue_does_not_harm_the_other(lab):
