@@ -22,7 +22,7 @@ from pytask.locks import Locking
 from pytask.looking import Looking, wrong_type
 from pytask.loops import run_loop
 from pytask.queueing import Queueing
-from pytask.records import NewTask, check_task_id
+from pytask.records import NewTask, check_task_id, new_task_ids
 from pytask.settings import Settings
 from pytask.states import Code, State
 from pytask.store import Store, open_store
@@ -276,7 +276,8 @@ class PyTaskHelpers(Looking, Queueing, Locking, DeadLetters, Following):
                 again under the same IDs starts the rest.
             WrongKeyType: The key of a task holds another type; all others were started.
         """
-        new = [read_request(task, self.settings, self.policy_of) for task in tasks]
+        fresh_id = new_task_ids().__next__
+        new = [read_request(task, self.settings, self.policy_of, fresh_id) for task in tasks]
         self._enqueue(new)
         return [task.task_id for task in new]
 
@@ -286,9 +287,8 @@ class PyTaskHelpers(Looking, Queueing, Locking, DeadLetters, Following):
         codes = self.store.enqueue(tasks)
         if self.on_queued is not None:
             self.on_queued([task for task, code in zip(tasks, codes, strict=True) if code > 0])
-        for task, code in zip(tasks, codes, strict=True):
-            if code is Code.BAD_TYPE:
-                raise wrong_type(self.keys, task.task_id)
+        if Code.BAD_TYPE in codes:
+            raise wrong_type(self.keys, tasks[codes.index(Code.BAD_TYPE)].task_id)
 
     # Control
 

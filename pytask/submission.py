@@ -29,18 +29,25 @@ def no_policy(task_name: str) -> Policy:
     return NO_POLICY
 
 
-def read_request(request: TaskRequest, settings: Settings, policy_of: PolicyOf) -> NewTask:
+def read_request(
+    request: TaskRequest,
+    settings: Settings,
+    policy_of: PolicyOf,
+    fresh_id: Callable[[], str] = new_task_id,
+) -> NewTask:
     """Read one entry of :meth:`pytask.PyTaskHelpers.start_tasks`.
 
     Args:
         request: The entry.
         settings: Bounds.
         policy_of: Knows the policy of a task by its name.
+        fresh_id: Makes up an ID for one that has none.
 
     Raises:
         InvalidTask: It has another form, an unknown option, or cannot be stored.
     """
-    if isinstance(request, Mapping):
+    # Asking whether something is a Mapping takes longer than the rest of the checks.
+    if not isinstance(request, tuple) and isinstance(request, Mapping):
         unknown = set(request) - _ALLOWED
         if unknown or "task" not in request:
             raise InvalidTask(
@@ -50,14 +57,14 @@ def read_request(request: TaskRequest, settings: Settings, policy_of: PolicyOf) 
         options = dict(request)
         name, data = options.pop("task"), options.pop("data", None)
         data = {} if data is None else data
-        return new_task(name, data, settings, policy_of(name), **options)
+        return new_task(name, data, settings, policy_of(name), fresh_id=fresh_id, **options)
     try:
         name, data = request
     except (TypeError, ValueError):
         raise InvalidTask(
             f"task request {request!r}: a pair of name and data, or a mapping, is needed"
         ) from None
-    return new_task(name, data, settings, policy_of(name))
+    return new_task(name, data, settings, policy_of(name), fresh_id=fresh_id)
 
 
 def new_task(
@@ -72,6 +79,7 @@ def new_task(
     delay: float = 0.0,
     at: datetime | float | None = None,
     expires: float | None = None,
+    fresh_id: Callable[[], str] = new_task_id,
     **overrides: Any,
 ) -> NewTask:
     """Check a request and encode its data.
@@ -87,6 +95,7 @@ def new_task(
         delay: Seconds until it may start.
         at: The time from which it may start, in place of a delay.
         expires: Seconds after which it is not started any more; None: as the policy says.
+        fresh_id: Makes up an ID.
         **overrides: What is decided for this task alone, see pytask.policy; None: nothing.
 
     Raises:
@@ -95,9 +104,9 @@ def new_task(
     """
     if not isinstance(name, str) or not name:
         raise InvalidTask(f"task name {name!r}: the NAME of a task class is needed")
-    if not isinstance(data, Mapping):
+    if not isinstance(data, dict) and not isinstance(data, Mapping):
         raise InvalidTask(f"data of a {name!r} task is no mapping: {data!r}")
-    task_id = new_task_id() if task_id is None else check_task_id(task_id)
+    task_id = fresh_id() if task_id is None else check_task_id(task_id)
     encoded = encode_data(name, data, settings)
     if queue is None:
         queue = policy.queue
@@ -107,12 +116,17 @@ def new_task(
         queue = settings.node_queue
     if expires is None:
         expires = policy.expires
-    for option, seconds in (("delay", delay), ("expires", expires)):
-        if not isinstance(seconds, int | float) or not 0 <= seconds < FAR:
-            raise InvalidTask(f"{option}={seconds!r} of task {task_id}: seconds from now")
+    if delay != 0 or expires != 0:
+        _check_seconds(task_id, delay=delay, expires=expires)
     decided = encode_overrides(overrides) if overrides else b""
     instant = 0.0 if at is None else _instant(task_id, at, delay)
     return NewTask(task_id, name, encoded, queue, bool(cleanup), delay, expires, decided, instant)
+
+
+def _check_seconds(task_id: str, **options: Any) -> None:
+    for option, seconds in options.items():
+        if not isinstance(seconds, int | float) or not 0 <= seconds < FAR:
+            raise InvalidTask(f"{option}={seconds!r} of task {task_id}: seconds from now")
 
 
 def _instant(task_id: str, at: datetime | float, delay: float) -> float:

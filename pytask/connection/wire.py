@@ -259,8 +259,10 @@ class WireFactory:
 def _pack(connection: Connection, args: tuple[Any, ...]) -> Any:
     # What redis-py does before it calls the same function costs as much as all the rest of a call.
     if _pack_in_c is not None:
-        with suppress(TypeError):
+        try:
             return (_pack_in_c(args),)
+        except TypeError:
+            pass  # redis-py names the argument that has no form
     return connection.pack_command(*args)
 
 
