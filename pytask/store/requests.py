@@ -11,7 +11,7 @@ from pytask.serializers import encode_event
 from pytask.states import Code, State
 from pytask.store.calls import Argument, Calls, Counted, chunks, codes
 
-#: Tasks per call of ``enqueue``: long enough to hide the round-trip, short enough (about 2 ms of
+#: Tasks per call of ``enqueue``: long enough to hide the round-trip, short enough (about 1 ms of
 #: Redis) not to delay others.
 ENQUEUE_BATCH = 400
 

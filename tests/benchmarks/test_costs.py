@@ -81,6 +81,25 @@ def test_one_task_is_started_with_one_round_trip(costs: Costs) -> None:
     assert found["commands"] / 100 <= 7.2
 
 
+def test_a_task_that_comes_alone_is_claimed_and_ended_with_one_round_trip_each(
+    costs: Costs,
+) -> None:
+    costs.enqueue(100)
+    claimed: list[Claimed] = []
+    with costs.counted() as found:
+        for _ in range(100):
+            claimed += costs.store.claim(
+                0, worker="w", queues=["default"], limit=1, request=new_task_id()
+            ).claimed
+    assert (len(claimed), found["round_trips"]) == (100, 100)
+    assert found["commands"] / 100 <= 24.2
+    with costs.counted() as found:
+        for one in claimed:
+            costs.finish([one])
+    assert found["round_trips"] == 100
+    assert found["commands"] / 100 <= 13.2
+
+
 def test_many_tasks_share_round_trips_and_take_few_commands_each(costs: Costs) -> None:
     claimed: list[Claimed] = []
     steps: dict[str, tuple[Callable[[], Any], int, float]] = {
