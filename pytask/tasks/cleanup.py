@@ -31,6 +31,8 @@ logger = logging.getLogger("pytask.cleanup")
 BATCH = 100
 #: Seconds between two tries of a task whose handler raised.
 RETRY_PAUSE = 1.0
+#: A wait for ended tasks lasts so many times `block_seconds`: no caller is kept waiting by it.
+WAITS = 2
 #: Seconds between two looks for failures that were kept long enough.
 FORGET_INTERVAL = 60.0
 
@@ -130,7 +132,8 @@ class Cleanup(Task):
         try:
             if self._stopping.is_set():
                 return False
-            return self._store.wait_for_ended(partition, worker, self._settings.block_seconds)
+            seconds = WAITS * self._settings.block_seconds
+            return self._store.wait_for_ended(partition, worker, seconds)
         finally:
             self._waiting.discard(me)
 
