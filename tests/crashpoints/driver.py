@@ -37,6 +37,9 @@ AT_ONCE = 24
 PATIENCE = 10.0
 #: How often that is done.
 TRIES = 12
+#: A worker is sent to a point first that it met more than so many times as often as one that ends
+#: soon; it lives several times as long.
+RARE = 3
 #: How long the recorded run takes, and how much longer if some script was not called yet.
 RECORDING, EXTENSION = 9.0, 20.0
 #: Kills before everything is left to settle and is looked at.
@@ -48,10 +51,14 @@ class Job:
     """One process to be killed."""
 
     target: Target
-    found_in: str
-    role: str
+    roles: tuple[str, ...]
     tries: int = 0
     deadline: float = 0.0
+
+    @property
+    def role(self) -> str:
+        """Who is to die: of those that meet the point, one after the other."""
+        return self.roles[self.tries % len(self.roles)]
 
 
 @dataclass
@@ -65,12 +72,16 @@ class Found:
     counts: Counter[str] = field(default_factory=Counter)
 
     @property
-    def role(self) -> str:
-        # Those that live long meet rare points sooner or later.
-        return next(role for role in (CLIENT, WORKER, ENDING) if self.counts[role])
+    def roles(self) -> tuple[str, ...]:
+        """Who meets it, the likeliest first: what a worker does at its end it may do by chance."""
+        worker, ending = self.counts[WORKER], self.counts[ENDING]
+        order = (CLIENT, WORKER, ENDING) if worker > RARE * ending else (CLIENT, ENDING, WORKER)
+        # Of those that end soon, one may not live to see what the others saw.
+        met = [role for role in order if self.counts[role] or (role == WORKER and ending)]
+        return (CLIENT,) if met[0] == CLIENT else tuple(met)
 
     def occurrence(self) -> int:
-        return random.randint(1, max(1, min(5, self.counts[self.role])))
+        return random.randint(1, max(1, min(5, self.counts[self.roles[0]])))
 
 
 @dataclass
@@ -187,9 +198,9 @@ def _points_of(directory: Path) -> dict[str, Found]:
 def kill_at_all(found: dict[str, Found], kills: int, progress: Any = None) -> Result:
     """Kill processes at each point, on both sides, ``kills`` times each."""
     began_at = time.monotonic()
-    result = Result({point: one.role for point, one in found.items()})
+    result = Result({point: one.roles[0] for point, one in found.items()})
     jobs = [
-        Job(Target(point, phase, one.occurrence()), one.role, one.role)
+        Job(Target(point, phase, one.occurrence()), one.roles)
         for (point, one), phase, _ in itertools.product(
             found.items(), (BEFORE, AFTER), range(kills)
         )
@@ -251,9 +262,6 @@ def _again(job: Job, waiting: list[Job], result: Result) -> None:
     job.tries += 1
     if job.tries < TRIES:
         job.target = job.target._replace(occurrence=1)
-        if job.found_in == ENDING:
-            # What it was found to do is perhaps done by those who live longer as well.
-            job.role = WORKER if job.tries % 2 else ENDING
         waiting.insert(0, job)
     else:
         result.missed.append(job.target)
