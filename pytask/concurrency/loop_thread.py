@@ -16,6 +16,8 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import sys
+import threading
 from collections import deque
 from collections.abc import Callable
 from contextlib import suppress
@@ -136,6 +138,8 @@ class LoopThread:
         await self._loop.shutdown_asyncgens()
 
     def _main(self) -> None:
+        # Debuggers and coverage hook themselves into threading, which this thread bypasses.
+        sys.settrace(threading.gettrace())
         self.ident = _get_ident()
         asyncio.set_event_loop(self._loop)
         try:
