@@ -8,7 +8,7 @@ PYTHON ?= $(shell command -v python3.11 || command -v python3)
 # Processes the tests are spread over. They mostly wait: more than there are cores.
 JOBS ?= 4
 # Tests of what happens when things break: real faults, which take their time. With CI set there is
-# more of it: 20 kills at each crash point, 500 random histories per topology. The longest come first.
+# more of it: 10 kills at each crash point, 500 random histories per topology. The longest come first.
 RELIABILITY := tests/crashpoints tests/statemachine tests/faults tests/chaos
 MINUTES ?= 10
 CHAOS_SECONDS ?= 90

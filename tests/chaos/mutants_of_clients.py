@@ -69,8 +69,22 @@ CLIENT_MUTANTS: list[Row] = [
         "enqueue",
         "end entry is forgotten",
         "enqueue.lua",
-        "    if old[6] == '1' then redis.call('HSET', key, 'end_entry', '1') end\n",
+        "    if old[5] == '1' then redis.call('HSET', key, 'end_entry', '1') end\n",
         "",
+    ),
+    (
+        "enqueue",
+        "known tasks are taken for new",
+        "enqueue.lua",
+        "unpack(KEYS, 4, first_queue)) == 0\n",
+        "unpack(KEYS, 4, first_queue)) >= 0\n",
+    ),
+    (
+        "enqueue",
+        "one known task makes the others of its batch known",
+        "enqueue.lua",
+        "  local old = are_new and nothing or\n",
+        "  local old = not are_new and {'RUNNING'} or\n",
     ),
     # start_local
     (
@@ -156,7 +170,7 @@ CLIENT_MUTANTS: list[Row] = [
         "enqueue",
         "is not told",
         "enqueue.lua",
-        "  publish_queued(ARGV[5], ids)\n",
+        "  publish_queued(ARGV[4], ids)\n",
         "",
     ),
     (

@@ -96,7 +96,13 @@ OWNER_MUTANTS: list[Row] = [
         "",
     ),
     # heartbeat
-    ("heartbeat", "types of keys", "heartbeat.lua", _TYPES, ""),
+    (
+        "heartbeat",
+        "types of keys",
+        "heartbeat.lua",
+        "  if type(added) == 'table' then",
+        "  if false then",
+    ),
     (
         "finish",
         "retries are not counted",

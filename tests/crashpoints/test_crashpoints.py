@@ -11,7 +11,7 @@ from tests.crashpoints.hooks import AFTER, BEFORE
 from tests.crashpoints.report import table
 
 #: So many processes die on each side of each point.
-KILLS = int(os.environ.get("PYTASK_KILLS", 20 if os.environ.get("CI") else 1))
+KILLS = int(os.environ.get("PYTASK_KILLS", 10 if os.environ.get("CI") else 1))
 
 
 @pytest.mark.slow
