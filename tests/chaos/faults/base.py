@@ -79,6 +79,23 @@ class Scene:
             self._looked_at = time.monotonic()
         return self._healthy
 
+    @property
+    def is_served(self) -> bool:
+        """Whether no server is disturbed at present."""
+        return "servers" not in self.busy
+
+    def start(self, name: str, count: int = 1, **data: Any) -> bool:
+        """Start tasks; not while a server is disturbed, and it is said whether.
+
+        One thread does everything: while it waits for an answer, what is to be healed by then stays
+        as it is, for longer than the history says.
+        """
+        if not self.is_served:
+            return False
+        ids = [f"{name}-{next(self.numbers)}" for _ in range(count)]
+        self.submit([{"task": f"chaos/{name}", "task_id": one, "data": data} for one in ids])
+        return True
+
     def command(self, node: Server, *words: Any, timeout: float = 1.0) -> Any:
         """Send a command past all proxies; None if the server does not answer or refuses."""
         with suppress(redis.RedisError, OSError):

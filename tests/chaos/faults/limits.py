@@ -41,7 +41,7 @@ def _pick(scene: Scene, rng: random.Random) -> Member | None:
 
 def _memory(scene: Scene, rng: random.Random) -> float | None:
     worker = _pick(scene, rng)
-    if worker is None:
+    if worker is None or not scene.is_served:
         return None
     try:
         pages = int(Path(f"/proc/{worker.pid}/statm").read_text().split()[0])
@@ -52,8 +52,7 @@ def _memory(scene: Scene, rng: random.Random) -> float | None:
         seconds = _limit(scene, worker, resource.RLIMIT_AS, used + room, rng.uniform(0.3, 2.0))
     except (OSError, IndexError):
         return None
-    hungry = [{"task": "chaos/hungry", "data": {"seconds": 0.5}} for _ in range(8)]
-    scene.submit([{**one, "task_id": f"hungry-{next(scene.numbers)}"} for one in hungry])
+    scene.start("hungry", 8, seconds=0.5)
     return seconds
 
 

@@ -67,24 +67,19 @@ def _ask(number: int, times: int = 1) -> object:
 
 def _hog(scene: Scene, rng: random.Random) -> float | None:
     seconds = rng.choice((0.8, 1.5, 1.5, 5.0))
-    number = next(scene.numbers)
-    scene.submit([{"task": "chaos/hog", "task_id": f"hog-{number}", "data": {"seconds": seconds}}])
-    return seconds
+    return seconds if scene.start("hog", seconds=seconds) else None
 
 
 def _poison(scene: Scene, rng: random.Random) -> float | None:
     for member in scene.fleet.workers:
         member.may_end_with.add(-signal.SIGKILL)
-    scene.submit([{"task": "chaos/poison", "task_id": f"poison-{next(scene.numbers)}"}])
-    return 0.0
+    return 0.0 if scene.start("poison") else None
 
 
 def _fork(scene: Scene, rng: random.Random) -> float | None:
     for member in scene.fleet.workers:
         member.may_end_with.add(-signal.SIGKILL)
-    data = {"seconds": rng.uniform(2.0, 5.0)}
-    scene.submit([{"task": "chaos/fork", "task_id": f"fork-{next(scene.numbers)}", "data": data}])
-    return 0.0
+    return 0.0 if scene.start("fork", seconds=rng.uniform(2.0, 5.0)) else None
 
 
 def _pick_child(scene: Scene, rng: random.Random) -> tuple[int, int] | None:
