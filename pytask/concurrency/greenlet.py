@@ -40,7 +40,17 @@ from pytask.worker.outcomes import (
 )
 from pytask.worker.registry import TaskRegistry, TaskType
 from pytask.worker.retrying import next_try, policy_of
-from pytask.worker.runs import DONE, ENDING, KEEP, NEW, RELOADING, STARTED, STARTING, Run
+from pytask.worker.runs import (
+    DONE,
+    ENDING,
+    KEEP,
+    NEW,
+    RELOADING,
+    REQUEUE,
+    STARTED,
+    STARTING,
+    Run,
+)
 
 logger = logging.getLogger(__name__)
 
@@ -79,8 +89,14 @@ class GreenletExecutor:
 
     def start(self, run: Run) -> None:
         """Give a run its greenlet; the first line of it is executed by the next turn of the hub."""
-        run.greenlet = self._spares.take()
-        get_hub().loop.run_callback(run.greenlet.switch, run)
+        get_hub().loop.run_callback(self._begin, run)
+
+    def _begin(self, run: Run) -> None:
+        try:
+            run.greenlet = self._spares.take()
+            run.greenlet.switch(run)
+        except BaseException as error:
+            self._cannot_go_on(run, error)
 
     def keep_no_greenlets(self) -> None:
         """Let each greenlet end with its run: this is a forked child."""
@@ -181,9 +197,24 @@ class GreenletExecutor:
             self._close(run, State.STOPPED if run.stopping else State.SUCCESS, output)
             return
         # What may have to wait, for stop() or in an exception handler, does it in a greenlet.
-        run.greenlet = greenlet(self._end, get_hub())
-        run.greenlet.gr_context = run.instance.context()
-        run.greenlet.switch(run, output, error)
+        try:
+            run.greenlet = greenlet(self._end, get_hub())
+            run.greenlet.gr_context = run.instance.context()
+            run.greenlet.switch(run, output, error)
+        except BaseException as failure:
+            self._cannot_go_on(run, failure)
+
+    def _cannot_go_on(self, run: Run, error: BaseException) -> None:
+        """Give back a task whose greenlet could not be entered: no memory for its stack."""
+        logger.error(
+            "task %s (%s) could not go on, and is put back on its queue: %r",
+            run.task_id,
+            run.task,
+            error,
+        )
+        run.stopping = True
+        run.intent = max(run.intent, REQUEUE)
+        self._close(run, State.STOPPED, NULL)
 
     def _end(self, run: Run, output: bytes, error: BaseException | None) -> None:
         state, delay = State.STOPPED if run.stopping else State.SUCCESS, 0.0

@@ -5,9 +5,14 @@ from typing import Any
 from weakref import getweakrefcount
 
 import gevent
+import pytest
 from gevent.local import local
+from greenlet import greenlet
 
 from pytask import Task
+from pytask.concurrency import greenlet as executor
+from pytask.concurrency.spares import Spares
+from tests.support.waiting import wait_until
 from tests.worker.conftest import Serve
 
 greenlets: list[int] = []
@@ -43,6 +48,15 @@ class Notes(Task):
         return found
 
 
+class Fails(Task):
+    """A coroutine that fails."""
+
+    NAME = "fails"
+
+    async def start(self) -> None:
+        raise ValueError("expected")
+
+
 def run_two(serve: Serve, first: str, second: str = "") -> list[int]:
     """Run one task after the other; return which greenlets they had."""
     greenlets.clear()
@@ -72,3 +86,37 @@ def test_a_greenlet_somebody_has_kept_is_not_used_again(serve: Serve) -> None:
 
 def test_a_time_out_that_was_never_cancelled_does_not_hit_the_next_task(serve: Serve) -> None:
     run_two(serve, "timeout", "rest")
+
+
+class NoMemory:
+    """A greenlet for whose stack there is none."""
+
+    def switch(self, *args: Any) -> None:
+        raise MemoryError
+
+
+def test_a_task_whose_greenlet_cannot_be_entered_goes_back_to_its_queue(
+    serve: Serve, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    take, missing = Spares.take, [NoMemory(), NoMemory()]
+    monkeypatch.setattr(Spares, "take", lambda self: missing.pop() if missing else take(self))
+    worker = serve(Notes)
+    ids = worker.helpers.start_tasks([("notes", {})] * 3)
+    for task_id in ids:
+        worker.wait_for(task_id, "SUCCESS")
+    assert sorted(worker.record(one)["attempts"] for one in ids) == ["1", "2", "2"]
+    slots = worker.parts.table.slots
+    wait_until(lambda: slots.free == slots.total)
+
+
+def test_a_coroutine_for_whose_end_there_is_no_memory_goes_back_to_its_queue(
+    serve: Serve, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    missing = [NoMemory()]
+    monkeypatch.setattr(
+        executor, "greenlet", lambda *args: missing.pop() if missing else greenlet(*args)
+    )
+    worker = serve(Fails)
+    task_id = worker.start("fails")
+    worker.wait_for(task_id, "EXCEPTION")
+    assert worker.record(task_id)["attempts"] == "2"
