@@ -104,7 +104,7 @@ def test_a_task_whose_greenlet_cannot_be_entered_goes_back_to_its_queue(
     ids = worker.helpers.start_tasks([("notes", {})] * 3)
     for task_id in ids:
         worker.wait_for(task_id, "SUCCESS")
-    assert sorted(worker.record(one)["attempts"] for one in ids) == ["1", "2", "2"]
+    assert sum(int(worker.record(one)["attempts"]) for one in ids) == 5
     slots = worker.parts.table.slots
     wait_until(lambda: slots.free == slots.total)
 
