@@ -33,8 +33,10 @@ LOOK_INTERVAL = 1.0
 #: Seconds between two looks while nobody is; the next one comes sooner when a worker may be dead by
 #: then.
 CALM_INTERVAL = 2.5
-#: A look that comes this much later than the longest pause means that Redis, or we, stood still.
+#: An answer that comes this much later than the longest pause means that Redis, or we, stood still.
 STALL = 1.0
+#: Where time-outs leave less, answers are not asked to come more often than this, in seconds.
+SHORTEST_GAP = 0.5
 #: A clock that differs from ours by this much more than at the last look was set.
 JUMP = 2.0
 #: Full checks that pass without mending after one that went through everything and found nothing
@@ -47,9 +49,15 @@ ORPHAN_BUDGET = 200_000
 
 
 class Witness:
-    """How long Redis has been healthy as far as this process saw, on the monotonic clock."""
+    """How long Redis has been healthy as far as this process saw, on the monotonic clock.
+
+    Attributes:
+        longest_gap: Seconds between two answers from which on Redis may have stood still for so
+            long that the living look dead.
+    """
 
     def __init__(self) -> None:
+        self.longest_gap = CALM_INTERVAL + STALL
         self._since: float | None = None
         self._seen_at = 0.0
         self._server_time = 0.0
@@ -60,21 +68,15 @@ class Witness:
         passed = now - self._seen_at
         # A clock that jumped makes leases look old or young just as a stall does.
         jumped = abs((server_time - self._server_time) - passed) > JUMP
-        if self._since is None or passed > CALM_INTERVAL + STALL or jumped:
+        if self._since is None or passed > self.longest_gap or jumped:
             self._since = now
         self._seen_at = now
         self._server_time = server_time
 
     def saw_something(self) -> None:
-        """Take note of an answer without a time."""
-        if self._since is None:
-            return
-        now = time.monotonic()
-        passed = now - self._seen_at
-        if passed > CALM_INTERVAL + STALL:
-            self._since = now
-        self._seen_at = now
-        self._server_time += passed
+        """Take note of an answer without a time; it is no reason to trust Redis again."""
+        if self._since is not None:
+            self.saw(self._server_time + time.monotonic() - self._seen_at)
 
     def lost_sight(self) -> None:
         """Take note that Redis did not answer."""
@@ -119,6 +121,7 @@ class Monitor(Task):
         self._doubts: dict[int, float | None] = {}
 
     def start(self) -> None:
+        self._limit_gap()
         next_check_at = 0.0
         while not self._stopping.is_set():
             began_at = time.monotonic()
@@ -134,7 +137,7 @@ class Monitor(Task):
                 self._skip = 0
                 logger.warning("Check failed: %s; the next one is in %s s", error, LOOK_INTERVAL)
             again_at = max(began_at + LOOK_INTERVAL, next_check_at)
-            again_at = min(began_at + self._look_again_in, again_at)
+            again_at = min(began_at + min(self._look_again_in, self._longest_pause), again_at)
             self._stopping.wait(max(0.0, again_at - time.monotonic()))
 
     def stop(self) -> None:
@@ -150,6 +153,23 @@ class Monitor(Task):
         # One attempt per look: a repeat after a pause would act on a witness of the past.
         store: Store = self.helpers.store
         return store.patient(0)
+
+    @property
+    def _longest_pause(self) -> float:
+        gap = self._witness.longest_gap
+        return max(gap - STALL, gap / 2)
+
+    def _limit_gap(self) -> None:
+        """Let no gap pass that could make a time-out of somebody who lives.
+
+        What nobody saw of a stall is no longer than the gap between two answers, and a lease was as
+        old as its interval when it began.
+        """
+        settings = self._settings
+        of_tasks = self.task_timeout - settings.update_task_interval
+        of_workers = settings.worker_timeout - settings.beat_interval
+        gap = min(CALM_INTERVAL + STALL, of_tasks, of_workers)
+        self._witness.longest_gap = max(SHORTEST_GAP, gap)
 
     def _all_seem_alive(self) -> bool:
         """Glance at the registry, with one command, and note when to look again.
@@ -206,9 +226,9 @@ class Monitor(Task):
         """Take back from dead workers what they ran and what they had popped."""
         self._reap(partition, [worker.worker for worker in dead])
         for worker in dead:
-            queues = [name for name in worker.details.get("queues", "").split(",") if name]
+            queues = worker.queues or [DEFAULT_QUEUE]
             returned = self._store.give_back(
-                partition, worker=worker.worker, queues=queues or ["default"], forget=True
+                partition, worker=worker.worker, queues=queues, forget=True
             )
             if returned:
                 logger.warning("Returned %s unclaimed IDs of worker %s", returned, worker.worker)

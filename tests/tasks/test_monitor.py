@@ -7,7 +7,12 @@ import pytest
 
 from pytask import InvalidTask, Monitor
 from pytask.records import new_request_id
-from pytask.tasks.monitor import LOOK_INTERVAL, SKIPPED, Witness
+from pytask.tasks.monitor import (
+    LOOK_INTERVAL,
+    SHORTEST_GAP,
+    SKIPPED,
+    Witness,
+)
 from tests.support.waiting import PATIENCE, wait_until
 
 pytestmark = pytest.mark.topologies("valkey")
@@ -161,6 +166,19 @@ def test_it_goes_on_when_redis_does_not_answer(helpers: Any, bind: Any, caplog: 
     wait_until(lambda: monitor._witness.healthy_for() > 0)
     monitor.stop()
     loop.get(timeout=LOOK_INTERVAL + PATIENCE)
+
+
+@pytest.mark.parametrize(
+    ("task_timeout", "longest_gap"), [(60, 0.95), (0.8, 0.7), (0.2, SHORTEST_GAP)]
+)
+def test_the_time_outs_limit_for_how_long_answers_may_be_missing_unnoticed(
+    bind: Any, task_timeout: float, longest_gap: float
+) -> None:
+    monitor = bind(Monitor(task_timeout=task_timeout))
+    monitor.stop()
+    monitor.start()
+    assert monitor._witness.longest_gap == pytest.approx(longest_gap)
+    assert monitor._longest_pause < longest_gap
 
 
 def test_a_stall_or_a_jump_of_the_clock_begins_the_count_anew() -> None:
