@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from pytask.exceptions import InvalidTask, task_failed
 from pytask.messages import read_value
-from pytask.states import FAILED, Code
+from pytask.states import FAILED
 
 if TYPE_CHECKING:
     from pytask.store import Store
@@ -94,7 +94,7 @@ class DeadLetters:
         Returns:
             How many wait again.
         """
-        return self._each(lambda task_id: self.store.restart(task_id, FAILED), progress)
+        return self._each(self.retry_failed, progress)
 
     def drop_all_failed(self, progress: Progress | None = None) -> int:
         """Forget all that have failed by now; see :meth:`retry_all_failed`.
@@ -105,14 +105,14 @@ class DeadLetters:
         Returns:
             How many were forgotten.
         """
-        return self._each(lambda task_id: self.store.remove(task_id, only_failed=True), progress)
+        return self._each(self.drop_failed, progress)
 
-    def _each(self, act: Callable[[str], Code], progress: Progress | None) -> int:
+    def _each(self, act: Callable[[str], bool], progress: Progress | None) -> int:
         # All that were there at the beginning: who acts on what he lists would never end.
         listed = [task_id for task_id, _ in self.store.iterate_failed()]
         done = 0
         for number, task_id in enumerate(listed, 1):
-            done += act(task_id) > 0
+            done += act(task_id)
             if progress is not None and (number % STEP == 0 or number == len(listed)):
                 progress(number, len(listed))
         return done

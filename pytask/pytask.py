@@ -300,7 +300,8 @@ class PyTask(Configuring, Pluggable):
 
         Running tasks then get ``drain_timeout`` seconds to end by themselves; the others are
         stopped and go back to their queues. A second signal skips the wait. SIGUSR1 prints the
-        stack of every greenlet to stderr. It also returns after ``max_tasks`` tasks.
+        stack of every greenlet, thread and coroutine to stderr. It also returns after ``max_tasks``
+        tasks.
 
         With ``processes`` above one it starts this program so often, as it was started itself, and
         looks after these processes.

@@ -31,9 +31,6 @@ _TIME_FIELDS = ("created", "started", "ended", "last_update", "expires")
 #: A silence that no worker can have kept: it has left the registry.
 _LEFT_SECONDS = 1e8
 
-#: Records read together.
-_BATCH = 100
-
 _PLACES = ("waiting", "delayed", "active", "ended", "failed")
 
 
@@ -215,7 +212,9 @@ def list_tasks(
 def _with_state(
     helpers: PyTaskHelpers, found: Iterator[tuple[str, str]], state: str | None
 ) -> Iterator[dict[str, Any]]:
-    while batch := list(islice(found, _BATCH)):
+    from pytask.store.reading import READ_BATCH
+
+    while batch := list(islice(found, READ_BATCH)):
         ids = [task_id for task_id, _ in batch]
         fields = helpers.store.read_columns(ids, ("task", "state"))
         for task_id, place in batch:
