@@ -51,7 +51,7 @@ class Injector:
 
     def _inject(self, planned: Planned) -> bool:
         fault = FAULTS[planned.name]
-        if fault.exclusive and "servers" in self._scene.busy:
+        if fault.exclusive and not self._scene.is_served:
             return False
         # A fresh draw at each try: another worker may be there to be harmed.
         rng = random.Random(f"{planned.key}:{self._tries[planned.key]}")

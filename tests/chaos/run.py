@@ -177,7 +177,7 @@ class Run:
             "rss": sum(member.rss() for member in fleet.workers),
             "descriptors": sum(member.descriptors() for member in fleet.workers),
         }
-        if "servers" not in self.scene.busy:
+        if self.scene.is_served:
             if self.scene.target.may_lose and not self.scene.is_healthy():
                 self.record("outage", what="the servers do not agree", seconds=1.0)
             try:

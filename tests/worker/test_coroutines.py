@@ -11,7 +11,7 @@ import pytest
 
 from pytask import Task, current_task
 from tests.support.waiting import wait_until
-from tests.worker.conftest import Serve
+from tests.worker.conftest import LiveWorker, Serve
 
 pytestmark = pytest.mark.topologies("valkey")
 
@@ -23,6 +23,14 @@ variable: ContextVar[str] = ContextVar("variable", default="nothing")
 def _nothing_has_happened() -> None:
     happened.clear()
     Sleeps.gate = False
+
+
+def stopped_when(worker: LiveWorker, seen: str, task: str, **data: Any) -> str:
+    """Start a task, and have it stopped when that has happened."""
+    task_id = worker.start(task, **data)
+    wait_until(lambda: happened == [seen])
+    worker.helpers.stop_task(task_id)
+    return task_id
 
 
 class Sleeps(Task):
@@ -92,9 +100,7 @@ def test_an_exception_handler_may_wait_and_knows_the_task(serve: Serve) -> None:
 
 def test_what_an_abandoned_coroutine_returns_is_ignored(serve: Serve) -> None:
     worker = serve(Sleeps, stop_timeout=0.05)
-    task_id = worker.start("sleeps", obeys=False)
-    wait_until(lambda: happened == ["began"])
-    worker.helpers.stop_task(task_id)
+    task_id = stopped_when(worker, "began", "sleeps", obeys=False)
     assert "did not obey" in worker.wait_for(task_id, "STOPPED")
     Sleeps.gate = True
     wait_until(lambda: happened[-1] == "ended")
@@ -119,9 +125,7 @@ class WaitsBefore(Task):
 
 def test_a_task_is_stopped_in_its_init(serve: Serve) -> None:
     worker = serve(WaitsBefore, stop_timeout=600.0)
-    task_id = worker.start("waits-before")
-    wait_until(lambda: happened == ["init"])
-    worker.helpers.stop_task(task_id)
+    task_id = stopped_when(worker, "init", "waits-before")
     worker.wait_for(task_id, "STOPPED")
     assert happened == ["init"]
 
@@ -142,9 +146,7 @@ class SwallowsInInit(Sleeps):
 
 def test_a_coroutine_is_cancelled_if_its_init_took_no_notice(serve: Serve) -> None:
     worker = serve(SwallowsInInit, stop_timeout=0.05)
-    task_id = worker.start("swallows")
-    wait_until(lambda: happened == ["init"])
-    worker.helpers.stop_task(task_id)
+    task_id = stopped_when(worker, "init", "swallows")
     worker.wait_for(task_id, "STOPPED")
     assert happened == ["init", "swallowed", "began", "cancelled"]
 
@@ -163,9 +165,7 @@ class SlowStop(Sleeps):
 
 def test_a_run_ends_when_its_stop_has_ended_as_well(serve: Serve) -> None:
     worker = serve(SlowStop, stop_timeout=600.0)
-    task_id = worker.start("slow-stop")
-    wait_until(lambda: happened == ["began"])
-    worker.helpers.stop_task(task_id)
+    task_id = stopped_when(worker, "began", "slow-stop")
     assert worker.wait_for(task_id, "STOPPED") == "too late"
     assert happened == ["began", "ended", "stopped"]
 

@@ -19,6 +19,7 @@ from greenlet import greenlet
 from pytask import ConfigurationError, PyTask, Task
 from pytask.concurrency.child_pool import ChildProcess
 from pytask.concurrency.commands import read_all
+from tests.support.process import bare_environment
 from tests.support.waiting import wait_until
 from tests.worker import tasks_of_modes as tasks
 from tests.worker.conftest import LiveWorker, Serve
@@ -54,9 +55,8 @@ def unmeasured(monkeypatch: pytest.MonkeyPatch) -> None:
     What is raised by a signal within coverage's own code is swallowed there, with gevent about one
     in a hundred, and here nothing follows that is firmer than a signal.
     """
-    for name in list(os.environ):
-        if "COVERAGE" in name:
-            monkeypatch.delenv(name)
+    for name in os.environ.keys() - bare_environment().keys():
+        monkeypatch.delenv(name)
 
 
 def began(worker: LiveWorker, note: Any, name: str, what: str = "") -> str:
