@@ -32,27 +32,15 @@
 --
 --- @include "clock"
 --- @include "key_types"
+--- @include "read_key"
+--- @include "among"
 --- @include "read_record"
 --- @include "publish_event"
 --- @include "end_task"
 --- @include "unqueue"
 
 local worker, request, prefix, channel = ARGV[1], ARGV[2], ARGV[3], ARGV[4]
-local limit, grace = tonumber(ARGV[5]), tonumber(ARGV[6])
-local scan_bound = limit + 200
-
--- An idle worker asks all the time: one command says that there is nothing, in any of the queues.
-local waits, filled = redis.call('EXISTS', unpack(KEYS, 5)) > 0, {}
-local wrong = wrong_type(KEYS[1], 'hash')
-if waits then
-  wrong = wrong or wrong_type(KEYS[2], 'set', KEYS[3], 'zset', KEYS[4], 'list', KEYS[5], 'set')
-  for i = 6, #KEYS, 3 do
-    filled[i] = redis.call('EXISTS', KEYS[i], KEYS[i + 1], KEYS[i + 2]) > 0
-    wrong = wrong or filled[i] and
-      wrong_type(KEYS[i], 'list', KEYS[i + 1], 'list', KEYS[i + 2], 'zset')
-  end
-end
-if wrong then return wrong end
+local limit, grace, scan_bound = tonumber(ARGV[5]), tonumber(ARGV[6]), tonumber(ARGV[5]) + 200
 
 local function token_of(attempts, index)
   return string.format('%d-%s%03x', attempts, request, index)
@@ -81,20 +69,24 @@ local function repeated(memo)
   return {0, 0, claimed, {}, {}}
 end
 
-local memo = redis.call('HGET', KEYS[1], worker)
+local memo = read_key('hash', 'HGET', KEYS[1], worker)
+if foreign then return foreign end
 if memo then
   local readable, decoded = pcall(cjson.decode, memo)
   if readable and type(decoded) == 'table' and decoded[1] == request then
     return repeated(decoded)
   end
 end
-if not waits then return {0, 0, {}, {}, {}} end
+
+-- An idle worker asks all the time: one command says that there is nothing, in any of the queues.
+local is_there = among(unpack(KEYS, 5))
+if not is_there then return {0, 0, {}, {}, {}} end
 
 -- Pass 1: read every candidate and decide, write nothing.
 local time = now()
 local takes, expired, rejected, aside, unaside = {}, {}, {}, {}, {}
 local records, unqueued, decided = {}, {}, {}
-local scanned, set_aside, bytes = 0, 0, 0
+local trims, more, scanned, set_aside, bytes = {}, 0, 0, 0, 0
 -- A reply of large data is cut short rather than stop Redis, and the worker, for seconds.
 local most_bytes = 8000000
 
@@ -159,12 +151,11 @@ local function decide(id, queue, missing_key, first_seen)
   if first_seen then table.insert(unaside, {missing_key, id}) end
 end
 
-local trims, more = {}, 0
 local function scan_list(list, queue, missing_key)
   local examined, all = 0, false
   while not all and may_take() and scanned < scan_bound do
     local room = math.min(limit - #takes, scan_bound - scanned)
-    local ids = redis.call('LRANGE', list, -(examined + room), -(examined + 1))
+    local ids = read_key('list', 'LRANGE', list, -(examined + room), -(examined + 1))
     local at = #ids
     while at > 0 and bytes < most_bytes do
       decide(ids[at], queue, missing_key, nil)
@@ -178,23 +169,32 @@ local function scan_list(list, queue, missing_key)
   if not all and #takes < limit then more = 1 end
 end
 
-local is_paused, paused, returns = {}, {}, {}
-for _, queue in ipairs(redis.call('SMEMBERS', KEYS[5])) do is_paused[queue] = true end
+local there, is_paused, paused, returns = {}, {}, {}, {}
+for i = 6, #KEYS, 3 do
+  for _, key in ipairs({KEYS[i + 1], KEYS[i], KEYS[i + 2]}) do there[key] = is_there(key) end
+end
+if is_there(KEYS[5]) then
+  for _, queue in ipairs(read_key('set', 'SMEMBERS', KEYS[5])) do is_paused[queue] = true end
+end
 for i = 6, #KEYS, 3 do
   local queue, own, missing = ARGV[7 + (i - 6) / 3], KEYS[i + 1], KEYS[i + 2]
   if is_paused[queue] then
     table.insert(paused, queue)
-    local popped = filled[i] and redis.call('LRANGE', own, 0, -1) or {}
+    local popped = there[own] and read_key('list', 'LRANGE', own, 0, -1) or {}
     if #popped > 0 then table.insert(returns, {own, KEYS[i], popped}) end
-  elseif filled[i] then
-    scan_list(own, queue, missing)
-    local waiting = redis.call('ZRANGE', missing, 0, 99, 'WITHSCORES')
+  else
+    if there[own] then scan_list(own, queue, missing) end
+    local waiting = there[missing] and read_key('zset', 'ZRANGE', missing, 0, 99, 'WITHSCORES') or {}
     for j = 1, #waiting, 2 do
       if may_take() then decide(waiting[j], queue, missing, tonumber(waiting[j + 1])) end
     end
-    scan_list(KEYS[i], queue, missing)
+    if there[KEYS[i]] then scan_list(KEYS[i], queue, missing) end
   end
 end
+for _, entry in ipairs(returns) do foreign = foreign or wrong_type(entry[2], 'list') end
+if #takes + #expired > 0 then foreign = foreign or wrong_type(KEYS[2], 'set', KEYS[3], 'zset') end
+if #expired > 0 then foreign = foreign or wrong_type(KEYS[4], 'list') end
+if foreign then return foreign end
 
 -- Pass 2: write; nothing below can fail.
 for _, entry in ipairs(returns) do

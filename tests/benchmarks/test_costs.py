@@ -92,7 +92,7 @@ def test_a_task_that_comes_alone_is_claimed_and_ended_with_one_round_trip_each(
                 0, worker="w", queues=["default"], limit=1, request=new_task_id()
             ).claimed
     assert (len(claimed), found["round_trips"]) == (100, 100)
-    assert found["commands"] / 100 <= 24.2
+    assert found["commands"] / 100 <= 16.2
     with costs.counted() as found:
         for one in claimed:
             costs.finish([one])
@@ -141,7 +141,7 @@ def test_a_look_that_finds_nothing_takes_few_commands(costs: Costs) -> None:
             lambda: costs.store.claim(
                 0, worker="w", queues=["default"], limit=200, request=new_task_id()
             ),
-            20,
+            4,
         ),
         "beat": (lambda: costs.store.beat_worker("w", {"running": "0"}), 7),
         "registry": (lambda: costs.store.read_workers(5.0), 3),

@@ -44,18 +44,17 @@ QUEUE_MUTANTS: list[Row] = [
     ),
     (
         "claim",
-        "a claim list counts for nothing while its queue is empty",
+        "what was popped of a paused queue counts for nothing while that is empty",
         "claim.lua",
-        "filled[i] = redis.call('EXISTS', KEYS[i], KEYS[i + 1], KEYS[i + 2]) > 0",
-        "filled[i] = redis.call('EXISTS', KEYS[i]) > 0",
+        "there[own] and",
+        "there[own] and there[KEYS[i]] and",
     ),
     (
         "claim",
         "an idle worker looks at the queues alone",
         "claim.lua",
-        "if not waits then return {0, 0, {}, {}, {}} end\n",
-        "if #filled == 0 and not waits or redis.call('LLEN', KEYS[6]) == 0 then\n"
-        "  return {0, 0, {}, {}, {}}\nend\n",
+        "if not is_there then return",
+        "if not is_there or redis.call('LLEN', KEYS[6]) == 0 then return",
     ),
     ("pause", "types of keys", "pause.lua", _TYPES, ""),
     ("resume", "types of keys", "resume.lua", _TYPES, ""),

@@ -300,6 +300,7 @@ def test_foreign_values_under_our_keys_change_nothing(lab):
     lab.store.wait_for_task(lab.partition, "mail", "w", 1)
     lab.push(lab.id(), queue="mail")
     lab.claim(0, queues=["mail"])
+    lab.put(lab.waiting(expires=5.0), expires="1")
     names = lab.names
     lab.check_wrong_types(
         lambda: lab.claim(queues=["mail", "default"]),
@@ -315,6 +316,12 @@ def test_foreign_values_under_our_keys_change_nothing(lab):
         },
     )
     assert popped in [run.task_id for run in lab.claim(queues=["mail"]).claimed]
+
+
+def test_a_foreign_end_queue_is_in_the_way_of_no_task_that_has_not_expired(lab):
+    lab.foreign(lab.names.end_queue, b"string")
+    task_id = lab.waiting()
+    assert [run.task_id for run in lab.claim().claimed] == [task_id]
 
 
 def test_a_limit_beyond_what_lua_can_unpack_is_capped(lab):

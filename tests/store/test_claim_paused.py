@@ -32,6 +32,24 @@ def test_what_a_blocking_pop_took_goes_back_to_its_place(lab):
     assert [run.task_id for run in lab.claim().claimed] == ids
 
 
+def popped_of_a_paused_queue(lab):
+    task_id = lab.waiting()
+    assert lab.store.wait_for_task(lab.partition, "default", "w", 1)
+    lab.store.pause("default")
+    return task_id
+
+
+def test_what_a_blocking_pop_took_goes_back_to_a_queue_that_is_empty_now(lab):
+    task_id = popped_of_a_paused_queue(lab)
+    assert lab.claim().claimed == []
+    assert lab.queue() == [task_id]
+
+
+def test_nothing_goes_back_to_a_key_that_is_no_queue(lab):
+    popped_of_a_paused_queue(lab)
+    lab.check_wrong_types(lab.claim, {lab.names.new_queue(): b"list"})
+
+
 def test_a_repeated_claim_of_a_paused_queue_puts_back_once(lab):
     ids = lab.ids(2)
     lab.enqueue(*ids)
