@@ -2,7 +2,8 @@
 
 While there are free slots the claimer calls ``claim``, which takes, marks and returns up to a few
 hundred tasks per round-trip. When that comes back empty it is idle, and one waiter for each queue
-blocks in BLMOVE, so that a new task is started within a millisecond.
+blocks in BLMOVE, so that a new task is started within a millisecond. A waiter that moved something
+claims it in its own greenlet: waking the claimer for that would take a turn of the hub.
 
 What BLMOVE moves lands in the claim list of this worker, in Redis: a crash between the move and
 the claim loses nothing, because a Monitor returns the claim lists of dead workers. A BLMOVE that
@@ -24,7 +25,9 @@ import random
 import time
 from collections.abc import Collection
 
+from gevent import sleep
 from gevent.event import Event
+from gevent.lock import BoundedSemaphore
 
 from pytask.exceptions import RedisRefused, RedisUnavailable
 from pytask.records import ClaimReply, Rejected, new_request_id, shown
@@ -76,6 +79,9 @@ class Claimer(Service):
         self.idle = Event()
         #: The claim under way: request id, slots reserved, when it was first sent.
         self._pending: tuple[str, int, float] | None = None
+        #: Held during a claim, which our own greenlet or that of a waiter carries out.
+        self._turn = BoundedSemaphore(1)
+        self._is_waiting = False
         self._may_hold_ids = False
         self._starved = False
         #: For each queue, set unless it was found paused.
@@ -88,17 +94,32 @@ class Claimer(Service):
         # Also with a request that was not answered: each repeat could get us more, unheard.
         with self.resting():
             self._gate.wait()
-        if self._pending is None:
-            self._reserve()
-        self._signal.clear()
+        with self._turn:
+            if self._pending is None:
+                self._reserve()
+            self._signal.clear()
+            set_aside = self._round()
+        if set_aside is not None:
+            self._wait(set_aside)
+
+    def _round(self) -> int | None:
+        """Claim once and start what came.
+
+        Returns:
+            How many IDs wait for their record; None if there may be more to claim.
+        """
+        assert self._pending is not None
         self._may_hold_ids = False
-        reserved = self._pending[1] if self._pending is not None else 0
+        reserved = self._pending[1]
         reply = self._claim()
         for rejected in reply.rejected:
             _report(rejected)
         self._note_paused(reply.paused)
-        if not reply.more and len(reply.claimed) < reserved:
-            self._wait(reply.set_aside)
+        if reply.more or len(reply.claimed) == reserved:
+            return None
+        if reply.claimed:
+            sleep(0)  # what came alone begins before we are ready for the next
+        return reply.set_aside
 
     def wait_idle(self, queue: str) -> None:
         """Wait until nothing is left to claim and a queue is not paused; called by the waiters."""
@@ -114,6 +135,31 @@ class Claimer(Service):
             self.give_back()
         else:
             self.wake()
+
+    def claim_moved(self) -> None:
+        """Claim what was moved into our claim lists, in the greenlet of the waiter that knows.
+
+        That is sooner than waking our own, by a turn of the hub. If that is about to claim anyway,
+        or there is no slot, it is woken.
+
+        Raises:
+            RedisError: As for a claim; our own greenlet repeats it.
+        """
+        is_free = self._is_waiting and not self._turn.locked() and self._gate.is_set()
+        if not is_free or self._stopping or self._pending is not None or not self._slots.free:
+            self.moved()
+            return
+        set_aside: int | None = None
+        self.idle.clear()
+        try:
+            with self._turn:
+                self._reserve()
+                set_aside = self._round()
+        finally:
+            if set_aside == 0 and self._is_waiting and not self._signal.is_set():
+                self.idle.set()
+            else:
+                self.wake()
 
     def give_back(self, *, forget: bool = False) -> int:
         """Return what lies in our claim lists to the queues.
@@ -216,12 +262,14 @@ class Claimer(Service):
         most = 0.2 if set_aside else self._settings.block_seconds
         if self._may_hold_ids:
             return
+        self._is_waiting = True
         self.idle.set()
         try:
             while not self.pause(random.uniform(0.9, 1.0) * most):
                 if set_aside or self._may_find_something():
                     return
         finally:
+            self._is_waiting = False
             self.idle.clear()
 
 
@@ -265,14 +313,15 @@ class Waiter(Service):
         """Wait until the claimer is idle, then until a task arrives or the time is up."""
         with self.resting():
             self._claimer.wait_idle(self._queue)
-        moved = True
+        # The spread keeps the waits of a fleet from ending together.
+        seconds = round(random.uniform(0.9, 1.0) * self._block_seconds, 3)
         try:
-            # The spread keeps the waits of a fleet from ending together.
-            seconds = round(random.uniform(0.9, 1.0) * self._block_seconds, 3)
             moved = self._store.wait_for_task(self._partition, self._queue, self._worker, seconds)
-        finally:
-            if moved:
-                self._claimer.moved()
+        except BaseException:
+            self._claimer.moved()
+            raise
+        if moved:
+            self._claimer.claim_moved()
 
 
 def _report(rejected: Rejected) -> None:
