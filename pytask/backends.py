@@ -108,10 +108,16 @@ class Link(Protocol):
         """
         ...
 
-    def blocking(self, seconds: float, *args: Any) -> Any:
+    def blocking(self, seconds: float, *args: Any, then: tuple[Any, ...] = ()) -> Any:
         """Send a command the server holds for up to ``seconds``; None when they are over.
 
         It must not keep other calls waiting.
+
+        Args:
+            seconds: The longest wait.
+            *args: The command and its arguments.
+            then: A second command that travels along, carried out as soon as the first one is
+                over; its reply is returned in place of the first.
         """
         ...
 

@@ -63,7 +63,7 @@ class Link:
             self._node.failed(error)
             raise translate(error, args[0]) from error
 
-    def blocking(self, seconds: float, *args: Any) -> Any:
+    def blocking(self, seconds: float, *args: Any, then: tuple[Any, ...] = ()) -> Any:
         """Send a command that the server holds for up to ``seconds``, such as BLMOVE.
 
         It uses connections of its own whose replies may take two seconds longer.
@@ -71,15 +71,18 @@ class Link:
         Args:
             seconds: The same limit as in the command itself.
             *args: The command and its arguments.
+            then: A second command that travels along, for the same node: the server carries it out
+                as soon as it is done with the first one.
 
         Returns:
-            The reply; None when the time was up on the server.
+            The reply to the last of them; that to the first is None when the time was up.
 
         Raises:
-            RedisUnavailable: As for :meth:`execute`; the move may have happened.
+            RedisUnavailable: As for :meth:`execute`; either may have been carried out.
+            ScriptMissing: The second one was EVALSHA, and the server does not know the digest.
         """
         try:
-            return self._node.call_blocking(seconds, args)
+            return self._node.call_blocking(seconds, args, then=then)
         except CLIENT_ERRORS as error:
             self._node.failed(error)
             raise translate(error, args[0]) from error
@@ -192,14 +195,14 @@ class ClusterLink(Link):
 
         return self._routed(args, call, call_asking)
 
-    def blocking(self, seconds: float, *args: Any) -> Any:
+    def blocking(self, seconds: float, *args: Any, then: tuple[Any, ...] = ()) -> Any:
         """See :meth:`Link.blocking`."""
 
         def call(node: Node, args: tuple[Any, ...]) -> Any:
-            return node.call_blocking(seconds, args)
+            return node.call_blocking(seconds, args, then=then)
 
         def call_asking(node: Node, args: tuple[Any, ...]) -> Any:
-            return node.call_blocking(seconds, args, asking=True)
+            return node.call_blocking(seconds, args, then=then, asking=True)
 
         return self._routed(args, call, call_asking)
 

@@ -110,6 +110,9 @@ class SentinelEndpoint:
             wire.close()
 
 
+_ASKING = ("ASKING",)
+
+
 class Node:
     """One server: a pool for short commands, another one for blocking commands."""
 
@@ -128,7 +131,7 @@ class Node:
 
     def call(self, args: tuple[Any, ...]) -> Any:
         """Send one command once and return its reply; raises redis-py's errors."""
-        return self._call(self._pool, args)
+        return self._use(self._pool, lambda wire: wire.call(args))
 
     def call_confirmed(self, args: tuple[Any, ...], replicas: int, *, asking: bool = False) -> Any:
         """Like :meth:`call` for a write that so many replicas are to have when this returns.
@@ -137,7 +140,10 @@ class Node:
             NotReplicated: Fewer had it after :data:`CONFIRM_SECONDS`; the server itself has it.
         """
 
-        def confirm(wire: Wire) -> None:
+        def call(wire: Wire) -> Any:
+            if asking:
+                wire.call(_ASKING)
+            reply = wire.call(args)
             # By the same connection: Redis waits for what this one has written.
             found = int(wire.call(("WAIT", replicas, int(CONFIRM_SECONDS * 1000))))
             if found < replicas:
@@ -145,37 +151,40 @@ class Node:
                     f"Redis has carried it out, but only {found} of {replicas} replicas had it "
                     f"after {CONFIRM_SECONDS:g} s; start the task again under the same ID"
                 )
+            return reply
 
-        return self._call(self._pool, args, _say_asking if asking else None, confirm)
+        return self._use(self._pool, call)
 
     def call_asking(self, args: tuple[Any, ...]) -> Any:
         """Like :meth:`call` for a slot that is on its way to this node."""
-        return self._call(self._pool, args, _say_asking)
+        return self._use(self._pool, lambda wire: wire.call_in_turn([_ASKING, args])[-1])
 
-    def call_blocking(self, seconds: float, args: tuple[Any, ...], *, asking: bool = False) -> Any:
-        """Like :meth:`call` for a command that the server may hold for ``seconds``."""
-
-        def prepare(wire: Wire) -> None:
-            wire.set_timeout(seconds + BLOCKING_MARGIN)
-            if asking:
-                _say_asking(wire)
-
-        return self._call(self._blocking_pool, args, prepare)
-
-    def _call(
+    def call_blocking(
         self,
-        pool: Pool,
+        seconds: float,
         args: tuple[Any, ...],
-        prepare: Callable[[Wire], None] | None = None,
-        confirm: Callable[[Wire], None] | None = None,
+        *,
+        then: tuple[Any, ...] = (),
+        asking: bool = False,
     ) -> Any:
+        """Like :meth:`call` for a command that the server may hold for ``seconds``.
+
+        With ``then`` a second command travels along, and its reply is returned.
+        """
+        commands = [args, then] if then else [args]
+        if asking:
+            commands = [one for command in commands for one in (_ASKING, command)]
+
+        def call(wire: Wire) -> Any:
+            wire.set_timeout(seconds + BLOCKING_MARGIN)
+            return wire.call_in_turn(commands)[-1]
+
+        return self._use(self._blocking_pool, call)
+
+    def _use(self, pool: Pool, call: Callable[[Wire], Any]) -> Any:
         wire = pool.take()
         try:
-            if prepare is not None:
-                prepare(wire)
-            reply = wire.call(args)
-            if confirm is not None:
-                confirm(wire)
+            reply = call(wire)
         except (ERROR_REPLY, NotReplicated):
             pool.give(wire)
             raise
@@ -211,10 +220,6 @@ class Node:
 
     def _open(self) -> Connection:
         return self._factory.open(self._endpoint.resolve())
-
-
-def _say_asking(wire: Wire) -> None:
-    wire.call(("ASKING",))
 
 
 class Feed:

@@ -19,12 +19,14 @@ import select
 import sys
 import threading
 from collections import deque
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from typing import Any, Protocol
 
 from redis import connection as redis_connection
 from redis import exceptions as redis_errors
+
+from pytask.connection.errors import ERROR_REPLY
 
 #: Most idle connections of one kind to one server. A caller that finds all in use waits: Redis
 #: serves one command at a time, so more sockets would only queue on the other side.
@@ -74,6 +76,25 @@ class Wire:
         connection = self.connection
         connection.send_packed_command(_pack(connection, args), check_health=False)
         return connection.read_response()
+
+    def call_in_turn(self, commands: Sequence[tuple[Any, ...]]) -> list[Any]:
+        """Send commands in one go and return their replies; the first error reply is raised.
+
+        All replies are read before that, so the connection stays usable.
+        """
+        connection = self.connection
+        packed = [part for args in commands for part in _pack(connection, args)]
+        connection.send_packed_command((b"".join(packed),), check_health=False)
+        replies: list[Any] = []
+        failure: Exception | None = None
+        for _ in commands:
+            try:
+                replies.append(connection.read_response())
+            except ERROR_REPLY as error:
+                failure = failure or error
+        if failure is not None:
+            raise failure
+        return replies
 
     def is_stale(self) -> bool:
         """Return whether the idle socket was closed by the server or holds bytes of a reply."""

@@ -90,8 +90,8 @@ class FaultyLink:
     def execute(self, *args: Any) -> Any:
         return self._carry(lambda: self._link.execute(*args))
 
-    def blocking(self, seconds: float, *args: Any) -> Any:
-        return self._carry(lambda: self._link.blocking(seconds, *args))
+    def blocking(self, seconds: float, *args: Any, then: tuple[Any, ...] = ()) -> Any:
+        return self._carry(lambda: self._link.blocking(seconds, *args, then=then))
 
     def evalsha(
         self, sha: str, source: str, keys: Sequence[bytes], args: Sequence[Any], *rest: Any

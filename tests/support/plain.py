@@ -95,10 +95,14 @@ class PlainLink:
     def execute(self, *args: Any) -> Any:
         return self._call(args)
 
-    def blocking(self, seconds: float, *args: Any) -> Any:
+    def blocking(self, seconds: float, *args: Any, then: tuple[Any, ...] = ()) -> Any:
         wire = Wire(self._address, self._connect_timeout, seconds + 2)
         try:
             wire.send(*args)
+            if not then:
+                return wire.receive()
+            wire.send(*then)
+            wire.receive()
             return wire.receive()
         finally:
             wire.close()
