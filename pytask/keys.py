@@ -8,7 +8,7 @@ On a single Redis there is one partition and the keys carry no hash tag::
     new-task[:QUEUE]:claim:W    list   IDs a blocking pop handed to worker W, not yet claimed
     new-task:delayed            zset   ID -> due time
     new-task[:QUEUE]:missing    zset   ID without a record -> when it was first seen
-    new-task:claims             hash   worker -> its last claim, so that a repeat gets the same
+    new-task:claims             hash   worker [queue] -> its last claim, for a repeat of it
     new-task:paused             set    names of the queues whose tasks are held back
     end-task                    list   IDs that ended and await Cleanup
     end-task:claim:W            list   IDs a Cleanup took and has not yet acknowledged

@@ -27,6 +27,7 @@ A record written by hand with only ``task`` and ``data`` is complete.
 
 from __future__ import annotations
 
+import itertools
 import json
 import os
 from collections.abc import Iterator, Sequence
@@ -182,6 +183,12 @@ def new_task_ids() -> Iterator[str]:
 def new_request_id() -> str:
     """Return 64 random bits as hex: the name of one logical call to a script."""
     return os.urandom(8).hex()
+
+
+def ascending_request_ids() -> Iterator[str]:
+    """Yield request IDs of which each is greater, as a text, than the one before."""
+    for number in itertools.count(1):
+        yield f"{number:010x}{os.urandom(3).hex()}"
 
 
 def check_task_id(task_id: str) -> str:

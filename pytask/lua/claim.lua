@@ -12,15 +12,16 @@
 -- aside for a grace, because a person may push the ID before writing the record. Of a paused queue
 -- nothing is taken: what a blocking pop left of it goes back, to the place it had.
 --
--- The worker's last claim is remembered under its request id, so that a claim whose reply was lost is
--- answered again instead of stranding a batch until its leases run out.
+-- The last claim of each claimant is remembered under its request id, so that a claim whose reply was
+-- lost is answered again instead of stranding a batch until its leases run out.
 --
 -- KEYS[1] claims (hash)  KEYS[2] tasks (set)  KEYS[3] leases (zset)  KEYS[4] end queue (list)
 -- KEYS[5] paused (set)
 -- KEYS[6 ..] for each queue: new queue (list), claim list of the worker (list), missing (zset)
 -- ARGV[1] worker  ARGV[2] request id  ARGV[3] prefix of records  ARGV[4] prefix of channels
--- ARGV[5] most tasks to take  ARGV[6] grace for IDs without a record, in seconds
--- ARGV[7 ..] name of each queue
+-- ARGV[5] most tasks to take  ARGV[6] grace for IDs without a record, in seconds  ARGV[7] the queue at
+-- which the claimant waits, '' for the claimer itself  ARGV[8] '1' if it does not wait now, but repeats
+-- ARGV[9 ..] name of each queue
 --
 -- Returns {more, set aside, claimed, rejected, paused}:
 --   more       1 if the scan ended at its bound: call again at once
@@ -34,6 +35,7 @@
 --- @include "key_types"
 --- @include "read_key"
 --- @include "among"
+--- @include "last_claim"
 --- @include "read_record"
 --- @include "publish_event"
 --- @include "end_task"
@@ -41,6 +43,7 @@
 
 local worker, request, prefix, channel = ARGV[1], ARGV[2], ARGV[3], ARGV[4]
 local limit, grace, scan_bound = tonumber(ARGV[5]), tonumber(ARGV[6]), tonumber(ARGV[5]) + 200
+local is_repeat = ARGV[8] == '1'
 
 local function token_of(attempts, index)
   return string.format('%d-%s%03x', attempts, request, index)
@@ -52,14 +55,13 @@ local function policy_of(overrides, retries)
 end
 
 -- The same request again: give the same answer, less what was taken away meanwhile.
-local function repeated(memo)
+local function repeated(ids)
   local claimed = {}
-  for i = 2, #memo do
-    local id = memo[i]
+  for i, id in ipairs(ids) do
     local record = read_record(prefix .. id, 'run', 'task', 'data', 'attempts', 'state', 'policy',
       'retries')
     local attempts = record and tonumber(record[4]) or 0
-    if record and record[5] == 'RUNNING' and record[1] == token_of(attempts, i - 1) then
+    if record and record[5] == 'RUNNING' and record[1] == token_of(attempts, i) then
       for _, value in ipairs({id, record[1], record[2] or '', record[3] or '', attempts,
           policy_of(record[6], record[7])}) do
         table.insert(claimed, value)
@@ -69,18 +71,17 @@ local function repeated(memo)
   return {0, 0, claimed, {}, {}}
 end
 
-local memo = read_key('hash', 'HGET', KEYS[1], worker)
+local claimant = worker .. (ARGV[7] ~= '' and ' ' .. ARGV[7] or '')
+local got_before = read_last_claim(KEYS[1], claimant, request, ARGV[7] ~= '')
 if foreign then return foreign end
-if memo then
-  local readable, decoded = pcall(cjson.decode, memo)
-  if readable and type(decoded) == 'table' and decoded[1] == request then
-    return repeated(decoded)
-  end
-end
+if got_before then return repeated(got_before) end
 
 -- An idle worker asks all the time: one command says that there is nothing, in any of the queues.
 local is_there = among(unpack(KEYS, 5))
-if not is_there then return {0, 0, {}, {}, {}} end
+if not is_there then
+  if is_repeat then write_last_claim(KEYS[1], claimant, request, {}) end
+  return {0, 0, {}, {}, {}}
+end
 
 -- Pass 1: read every candidate and decide, write nothing.
 local time = now()
@@ -177,7 +178,7 @@ if is_there(KEYS[5]) then
   for _, queue in ipairs(read_key('set', 'SMEMBERS', KEYS[5])) do is_paused[queue] = true end
 end
 for i = 6, #KEYS, 3 do
-  local queue, own, missing = ARGV[7 + (i - 6) / 3], KEYS[i + 1], KEYS[i + 2]
+  local queue, own, missing = ARGV[9 + (i - 6) / 3], KEYS[i + 1], KEYS[i + 2]
   if is_paused[queue] then
     table.insert(paused, queue)
     local popped = there[own] and read_key('list', 'LRANGE', own, 0, -1) or {}
@@ -217,7 +218,7 @@ for _, entry in ipairs(expired) do
   publish_event(channel, id, 'revoked', '"expired before it was started"')
 end
 
-local claimed, ids, leases, remembered = {}, {}, {}, {request}
+local claimed, ids, leases = {}, {}, {}
 local at = stamp(time)
 for i, take in ipairs(takes) do
   local id, record = take[1], take[2]
@@ -232,7 +233,6 @@ for i, take in ipairs(takes) do
   -- A local task that is claimed was restarted: any worker may have it, none is bound to it now.
   if record[9] then redis.call('HDEL', key, 'local') end
   ids[i] = id
-  remembered[i + 1] = id
   leases[2 * i - 1] = at
   leases[2 * i] = id
   local n = #claimed
@@ -244,6 +244,6 @@ end
 if #ids > 0 then
   redis.call('SADD', KEYS[2], unpack(ids))
   redis.call('ZADD', KEYS[3], unpack(leases))
-  redis.call('HSET', KEYS[1], worker, cjson.encode(remembered))
 end
+if #ids > 0 or is_repeat then write_last_claim(KEYS[1], claimant, request, ids) end
 return {more, set_aside, claimed, rejected, paused}

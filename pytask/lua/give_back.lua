@@ -6,7 +6,7 @@
 --
 -- KEYS[1] claims (hash)  KEYS[2] claim list of its Cleanup (list)  KEYS[3] end queue (list)
 -- KEYS[4 ..] for each queue: claim list (list), queue (list)
--- ARGV[1] worker  ARGV[2] '1' to forget its last claim too: it will not ask again
+-- ARGV[1] worker  ARGV[2] '1' to forget its last claims too: it will not ask again
 -- ARGV[3] prefix of records  ARGV[4] '1' to leave alone what its Cleanup holds and is dealing with
 --
 -- Returns how many IDs were returned
@@ -48,5 +48,10 @@ for i = 4, #KEYS, 2 do
   end
   redis.call('DEL', KEYS[i])
 end
-if ARGV[2] == '1' then redis.call('HDEL', KEYS[1], ARGV[1]) end
+for _, claimant in ipairs(ARGV[2] == '1' and redis.call('HKEYS', KEYS[1]) or {}) do
+  -- Its claimer bears its name alone, its waiters that of their queue as well.
+  if string.find(claimant .. ' ', ARGV[1] .. ' ', 1, true) == 1 then
+    redis.call('HDEL', KEYS[1], claimant)
+  end
+end
 return returned

@@ -9,8 +9,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+from pytask.connection.errors import ScriptMissing
 from pytask.exceptions import LeaseLost
 from pytask.records import Beat, Claimed, ClaimReply, Outcome, Rejected, to_text
+from pytask.scripts import load
 from pytask.states import Code, State
 from pytask.store.calls import MAX_BATCH, Argument, Calls, chunks, codes
 
@@ -19,7 +21,14 @@ class Ownership(Calls):
     """Verbs of a worker."""
 
     def claim(
-        self, partition: int, *, worker: str, queues: Sequence[str], limit: int, request: str
+        self,
+        partition: int,
+        *,
+        worker: str,
+        queues: Sequence[str],
+        limit: int,
+        request: str,
+        waits_at: str = "",
     ) -> ClaimReply:
         """Take waiting tasks and become their owner.
 
@@ -28,12 +37,74 @@ class Ownership(Calls):
 
         Args:
             partition: Where to look.
-            worker: Who asks. One claim per worker and partition may be under way.
+            worker: Who asks. One claim may be under way per worker, partition and ``waits_at``.
             queues: Names of queues.
             limit: Most tasks to take, up to 1,000.
             request: A new one for each logical claim; a repeat with the same one gets the same
                 answer.
+            waits_at: Repeats the claim of a :meth:`wait_and_claim` at this queue; with a limit of 0
+                only what that may have got already is returned.
         """
+        keys, args = self._claim_call(partition, worker, queues, limit, request, waits_at)
+        return self._claim(keys, args)
+
+    def wait_and_claim(
+        self,
+        partition: int,
+        queue: str,
+        *,
+        worker: str,
+        queues: Sequence[str],
+        limit: int,
+        request: str,
+        seconds: float,
+    ) -> ClaimReply:
+        """Block until a task waits in a queue, or the time is up, and claim at once.
+
+        The claim travels with the wait, so that its reply comes when the task does, a round trip
+        earlier than if one followed the other. Not repeated: when it raises, :meth:`claim` with the
+        same request and ``waits_at`` tells what became of it.
+
+        Args:
+            partition: Where.
+            queue: Which queue to wait at.
+            worker: Who asks.
+            queues: Queues to claim from.
+            limit: Most tasks to take.
+            request: Greater, as a text, than any this worker has made at this queue.
+            seconds: The longest wait.
+
+        Raises:
+            RedisUnavailable: The wait was cut short; something may have been claimed.
+        """
+        names = self._partition(partition)
+        keys, args = self._claim_call(partition, worker, queues, limit, request, queue, waits=True)
+        source, target = names.new_queue(queue), names.new_claim(queue, worker)
+        script = load("claim")
+        try:
+            reply = self._link.blocking(
+                seconds,
+                *("BLMOVE", source, target, "RIGHT", "LEFT", seconds),
+                then=("EVALSHA", script.sha, len(keys), *keys, *args),
+            )
+        except ScriptMissing:
+            return self._claim(keys, args)
+        return _claim_reply(reply)
+
+    def _claim(self, keys: Sequence[str], args: Sequence[Argument]) -> ClaimReply:
+        return _claim_reply(self._run("claim", keys, args))
+
+    def _claim_call(
+        self,
+        partition: int,
+        worker: str,
+        queues: Sequence[str],
+        limit: int,
+        request: str,
+        waits_at: str = "",
+        *,
+        waits: bool = False,
+    ) -> tuple[list[str], list[Argument]]:
         names = self._partition(partition)
         keys = [names.claims, names.tasks, names.leases, names.end_queue, names.paused]
         for queue in queues:
@@ -49,11 +120,11 @@ class Ownership(Calls):
             self.keys.task_prefix,
             min(limit, MAX_BATCH),
             self.settings.missing_grace,
+            waits_at,
+            "1" if waits_at and not waits else "",
             *queues,
         ]
-        more, set_aside, claimed, rejected, paused = self._run("claim", keys, args)
-        held_back = [to_text(queue) for queue in paused]
-        return ClaimReply(_claimed(claimed), _rejected(rejected), bool(more), set_aside, held_back)
+        return keys, args
 
     def may_claim(self, partition: int, *, worker: str, queues: Sequence[str]) -> bool:
         """Return whether a claim could find anything; also true while any queue is paused."""
@@ -222,6 +293,12 @@ class Ownership(Calls):
             keys = fixed + [names.record_prefix + task_id for (task_id, _), _ in batch]
             result += codes(self._run("requeue", keys, args))
         return result
+
+
+def _claim_reply(reply: Sequence[Any]) -> ClaimReply:
+    more, set_aside, claimed, rejected, paused = reply
+    held_back = [to_text(queue) for queue in paused]
+    return ClaimReply(_claimed(claimed), _rejected(rejected), bool(more), set_aside, held_back)
 
 
 def _claimed(reply: Sequence[Any]) -> list[Claimed]:

@@ -319,9 +319,10 @@ class Upkeep(Calls):
         return Registry(float(reply[0]), workers, None if next_in < 0 else next_in)
 
     def list_claimers(self, partition: int) -> list[str]:
-        """Return the workers whose last claim is remembered."""
+        """Return the workers of which a last claim is remembered."""
         names = self._partition(partition)
-        return [to_text(worker) for worker in self._command("HKEYS", names.claims)]
+        claimants = (to_text(claimant) for claimant in self._command("HKEYS", names.claims))
+        return list(dict.fromkeys(claimant.partition(" ")[0] for claimant in claimants))
 
     def find_claim_lists(self) -> Iterable[str]:
         """Yield the names of all claim lists, of living and dead workers; scans the key space."""

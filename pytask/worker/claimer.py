@@ -2,8 +2,9 @@
 
 While there are free slots the claimer calls ``claim``, which takes, marks and returns up to a few
 hundred tasks per round-trip. When that comes back empty it is idle, and one waiter for each queue
-blocks in BLMOVE, so that a new task is started within a millisecond. A waiter that moved something
-claims it in its own greenlet: waking the claimer for that would take a turn of the hub.
+blocks in BLMOVE, so that a new task is started within a millisecond. While tasks keep coming, and
+there are slots to spare, a claim travels with each BLMOVE, and the reply to the wait is the task: a
+round trip sooner. Such waits are short: who freezes in one has claimed what comes in it.
 
 What BLMOVE moves lands in the claim list of this worker, in Redis: a crash between the move and
 the claim loses nothing, because a Monitor returns the claim lists of dead workers. A BLMOVE that
@@ -14,7 +15,7 @@ Nobody blocks on the queue of this node, which would cost every worker a connect
 commands: whoever adds to it says so on a channel, see :mod:`pytask.worker.control`. Nor on a paused
 queue, which would only empty it into the claim list, from where the claim puts it back.
 
-No slot is held while waiting. If there is none left when a task arrives, the task goes back to its
+A plain wait holds no slot. If there is none left when a task arrives, the task goes back to its
 queue at once, for another worker.
 """
 
@@ -27,18 +28,25 @@ from collections.abc import Collection
 
 from gevent import sleep
 from gevent.event import Event
-from gevent.lock import BoundedSemaphore
 
-from pytask.exceptions import RedisRefused, RedisUnavailable
-from pytask.records import ClaimReply, Rejected, new_request_id, shown
+from pytask.records import ClaimReply, Rejected, shown
 from pytask.settings import Settings
-from pytask.states import Code
 from pytask.store import Store
+from pytask.worker.claimant import Claimant
 from pytask.worker.runner import Runner
 from pytask.worker.runs import Slots
 from pytask.worker.service import Service
 
 logger = logging.getLogger(__name__)
+
+#: Most tasks a claim takes that travels with a wait. Whoever finds so many claims the others.
+FEW = 10
+#: The part of the free slots that all these claims may hold together.
+SPARE = 1 / 16
+#: Seconds a claim travels for at most; well below every time-out by which a silent worker is dead.
+SHORT_WAIT = 1.0
+#: Seconds without a task after which waits are plain again, and long: they take fewer commands.
+CALM_AFTER = 10.0
 
 
 class Claimer(Service):
@@ -75,13 +83,9 @@ class Claimer(Service):
         self._slots = slots
         self._runner = runner
         self._gate = gate
+        self._claimant = self.claimant()
         #: Set while nothing is left to claim; the waiters work meanwhile.
         self.idle = Event()
-        #: The claim under way: request id, slots reserved, when it was first sent.
-        self._pending: tuple[str, int, float] | None = None
-        #: Held during a claim, which our own greenlet or that of a waiter carries out.
-        self._turn = BoundedSemaphore(1)
-        self._is_waiting = False
         self._may_hold_ids = False
         self._starved = False
         #: For each queue, set unless it was found paused.
@@ -89,77 +93,75 @@ class Claimer(Service):
         for event in self._open.values():
             event.set()
 
+    def claimant(self, waits_at: str = "") -> Claimant:
+        """Return one that claims in our place, for a waiter at that queue or for ourselves."""
+        return Claimant(
+            self._store,
+            self._partition,
+            worker=self._worker,
+            settings=self._settings,
+            slots=self._slots,
+            runner=self._runner,
+            may_start=lambda: not self._stopping and self._gate.is_set(),
+            waits_at=waits_at,
+        )
+
     def run_once(self) -> None:
         """Claim once and start what came; wait if nothing did."""
         # Also with a request that was not answered: each repeat could get us more, unheard.
         with self.resting():
             self._gate.wait()
-        with self._turn:
-            if self._pending is None:
-                self._reserve()
-            self._signal.clear()
-            set_aside = self._round()
-        if set_aside is not None:
-            self._wait(set_aside)
-
-    def _round(self) -> int | None:
-        """Claim once and start what came.
-
-        Returns:
-            How many IDs wait for their record; None if there may be more to claim.
-        """
-        assert self._pending is not None
+        if not self._claimant.is_pending:
+            self._claimant.begin(self._reserve())
+        self._signal.clear()
         self._may_hold_ids = False
-        reserved = self._pending[1]
-        reply = self._claim()
-        for rejected in reply.rejected:
-            _report(rejected)
-        self._note_paused(reply.paused)
-        if reply.more or len(reply.claimed) == reserved:
-            return None
-        if reply.claimed:
-            sleep(0)  # what came alone begins before we are ready for the next
-        return reply.set_aside
+        reserved = self._claimant.reserved
+        reply = self._claimant.claim()
+        self.learn(reply)
+        if not reply.more and len(reply.claimed) < reserved:
+            if reply.claimed:
+                sleep(0)  # what came alone begins before we are ready for the next
+            self._wait(reply.set_aside)
+
+    def wait_for_redis(self) -> None:
+        """Wait until Redis is out of trouble; called by the waiters."""
+        self._gate.wait()
 
     def wait_idle(self, queue: str) -> None:
         """Wait until nothing is left to claim and a queue is not paused; called by the waiters."""
-        while not (self.idle.is_set() and self._open[queue].is_set()):
+        while not (self.idle.is_set() and self._open[queue].is_set() and self._gate.is_set()):
             self._open[queue].wait()
             self.idle.wait()
+            self._gate.wait()
+
+    def spare_slots(self) -> int:
+        """Reserve slots for a claim that travels with a wait; return how many, 0 if there are few.
+
+        They are out of use while the wait lasts, also for claims in other partitions.
+        """
+        waiters = len(self._open) * len(self._store.partitions)
+        spare = int(self._slots.free * SPARE / waiters)
+        return self._slots.reserve_now(min(spare, FEW, self._settings.claim_batch))
 
     def moved(self) -> None:
         """Note that our claim lists may hold something; called by the waiters."""
         self._may_hold_ids = True
-        self.idle.clear()
         if self._starved:
+            self.idle.clear()
             self.give_back()
         else:
-            self.wake()
+            self.look()
 
-    def claim_moved(self) -> None:
-        """Claim what was moved into our claim lists, in the greenlet of the waiter that knows.
-
-        That is sooner than waking our own, by a turn of the hub. If that is about to claim anyway,
-        or there is no slot, it is woken.
-
-        Raises:
-            RedisError: As for a claim; our own greenlet repeats it.
-        """
-        is_free = self._is_waiting and not self._turn.locked() and self._gate.is_set()
-        if not is_free or self._stopping or self._pending is not None or not self._slots.free:
-            self.moved()
-            return
-        set_aside: int | None = None
+    def look(self) -> None:
+        """Claim again: there may be more; called by the waiters."""
         self.idle.clear()
-        try:
-            with self._turn:
-                self._reserve()
-                set_aside = self._round()
-        finally:
-            if set_aside == 0 and self._is_waiting and not self._signal.is_set():
-                self.idle.set()
-            else:
-                self.wake()
+        self.wake()
+
+    def learn(self, reply: ClaimReply) -> None:
+        """Take note of what a reply says about queues, and about IDs that were dropped."""
+        for rejected in reply.rejected:
+            _report(rejected)
+        self._note_paused(reply.paused)
 
     def give_back(self, *, forget: bool = False) -> int:
         """Return what lies in our claim lists to the queues.
@@ -186,51 +188,21 @@ class Claimer(Service):
         Raises:
             RedisUnavailable: Redis does not answer; a Monitor takes care once we are gone.
         """
-        if self._pending is None:
-            return
-        try:
-            self._claim()
-        except RedisRefused:
-            # A full server claims nothing; should an earlier attempt have got something before it
-            # was full, a Monitor takes it back.
-            self._pending = None
+        self._claimant.settle()
 
-    def _reserve(self) -> None:
+    def _reserve(self) -> int:
         batch = self._settings.claim_batch
         reserved = self._slots.reserve_now(batch)
-        if not reserved:
-            self._starved = True
-            try:
-                if self._may_hold_ids:
-                    self.give_back()
-                with self.resting():
-                    reserved = self._slots.reserve(batch)
-            finally:
-                self._starved = False
-        self._pending = (new_request_id(), reserved, time.monotonic())
-
-    def _claim(self) -> ClaimReply:
-        assert self._pending is not None
-        request, reserved, sent_at = self._pending
-        # A call without an answer leaves _pending as it is: the same request is repeated, with
-        # the same slots, because Redis may have given us tasks already.
-        reply = self._store.claim(
-            self._partition,
-            worker=self._worker,
-            queues=self._settings.claim_order(),
-            limit=reserved,
-            request=request,
-        )
-        late = time.monotonic() - sent_at > self._settings.redis_grace
-        self._pending = None
-        if late and reply.claimed:
-            reply = self._without_lost(reply)
-        if self._stopping:
-            self._runner.requeue_unstarted(reply.claimed, self._partition, sent_at)
-        else:
-            self._runner.start(reply.claimed, self._partition, sent_at)
-        self._slots.release(reserved - len(reply.claimed))
-        return reply
+        if reserved:
+            return reserved
+        self._starved = True
+        try:
+            if self._may_hold_ids:
+                self.give_back()
+            with self.resting():
+                return self._slots.reserve(batch)
+        finally:
+            self._starved = False
 
     def _note_paused(self, paused: Collection[str]) -> None:
         for queue, event in self._open.items():
@@ -238,16 +210,6 @@ class Claimer(Service):
                 event.clear()
             elif not event.is_set():
                 event.set()
-
-    def _without_lost(self, reply: ClaimReply) -> ClaimReply:
-        """Refresh leases that may be old already; drop the runs that were taken from us."""
-        runs = [(task.task_id, task.token) for task in reply.claimed]
-        try:
-            beats = self._store.heartbeat(self._partition, runs)
-        except RedisUnavailable:
-            return reply  # the heartbeat sorts it out
-        lost = {beat.token for beat in beats if beat.code < Code.OK}
-        return reply._replace(claimed=[task for task in reply.claimed if task.token not in lost])
 
     def _may_find_something(self) -> bool:
         # One command, where a claim takes several to find nothing. Only a claim tells, though, that
@@ -262,14 +224,12 @@ class Claimer(Service):
         most = 0.2 if set_aside else self._settings.block_seconds
         if self._may_hold_ids:
             return
-        self._is_waiting = True
         self.idle.set()
         try:
             while not self.pause(random.uniform(0.9, 1.0) * most):
                 if set_aside or self._may_find_something():
                     return
         finally:
-            self._is_waiting = False
             self.idle.clear()
 
 
@@ -281,7 +241,7 @@ class Waiter(Service):
         queue: Which queue.
         partition: Of which partition.
         worker: Our name.
-        claimer: Woken when something was moved, or may have been.
+        claimer: Woken when there may be more than we can take.
         block_seconds: Longest wait in one call.
     """
 
@@ -304,24 +264,53 @@ class Waiter(Service):
         self._worker = worker
         self._claimer = claimer
         self._block_seconds = block_seconds
+        self._claimant = claimer.claimant(queue)
+        self._calm_at = 0.0
 
     def stop(self) -> None:
-        """End at once, also in the middle of a wait; give back what it may have moved."""
+        """End at once, also in the middle of a wait; :meth:`settle` gives back what came of it."""
         self.kill()
+
+    def settle(self) -> None:
+        """Give back what a last claim may have got, see :meth:`Claimer.settle`."""
+        self._claimant.settle()
 
     def run_once(self) -> None:
         """Wait until the claimer is idle, then until a task arrives or the time is up."""
+        if self._claimant.is_pending:
+            # What it may have got waits for nothing but Redis: its leases run out.
+            with self.resting():
+                self._claimer.wait_for_redis()
+            reserved = self._claimant.reserved
+            self._take(self._claimant.claim(), reserved)
+            return
         with self.resting():
             self._claimer.wait_idle(self._queue)
+        if time.monotonic() < self._calm_at and (spare := self._claimer.spare_slots()):
+            self._claimant.begin(spare)
+            seconds = min(SHORT_WAIT, self._block_seconds)
+            self._take(self._claimant.wait_and_claim(seconds), spare)
+        else:
+            self._wait()
+
+    def _take(self, reply: ClaimReply, reserved: int) -> None:
+        self._claimer.learn(reply)
+        if reply.more or reply.set_aside or len(reply.claimed) == reserved:
+            self._claimer.look()
+        if reply.claimed:
+            self._calm_at = time.monotonic() + CALM_AFTER
+            sleep(0)  # what came alone begins before we are ready for the next
+
+    def _wait(self) -> None:
+        moved = True
         # The spread keeps the waits of a fleet from ending together.
         seconds = round(random.uniform(0.9, 1.0) * self._block_seconds, 3)
         try:
             moved = self._store.wait_for_task(self._partition, self._queue, self._worker, seconds)
-        except BaseException:
-            self._claimer.moved()
-            raise
-        if moved:
-            self._claimer.claim_moved()
+        finally:
+            if moved:
+                self._calm_at = time.monotonic() + CALM_AFTER
+                self._claimer.moved()
 
 
 def _report(rejected: Rejected) -> None:

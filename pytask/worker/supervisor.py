@@ -279,6 +279,8 @@ class Supervisor:
         """Empty our claim lists; return whether Redis confirmed it for all partitions."""
         try:
             with gevent.Timeout(self._patience()):
+                for waiter in self.parts.waiters:
+                    self._insist(waiter.settle, forget)
                 for claimer in self.parts.claimers:
                     # The second time is the last chance, and a single lost reply shall not end it.
                     self._insist(claimer.settle, forget)

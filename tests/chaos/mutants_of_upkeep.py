@@ -324,6 +324,20 @@ UPKEEP_MUTANTS: list[Row] = [
         "  redis.call('HSET', key, 'end_entry', '1')\n",
         "",
     ),
+    (
+        "give_back",
+        "claims of waiters are not forgotten",
+        "give_back.lua",
+        "string.find(claimant .. ' ', ARGV[1] .. ' ', 1, true) == 1",
+        "claimant == ARGV[1]",
+    ),
+    (
+        "give_back",
+        "claims of workers of a longer name are forgotten",
+        "give_back.lua",
+        "string.find(claimant .. ' ', ARGV[1] .. ' ', 1, true) == 1",
+        "string.find(claimant, ARGV[1], 1, true) == 1",
+    ),
     # forget_failed, sweep, adopt
     (
         "forget_failed",

@@ -203,6 +203,6 @@ def _check_places(helpers: PyTaskHelpers) -> Iterable[str]:
         if key in known or key.startswith(ours):
             continue
         yield f"key {key} is left"
-    memory = helpers.link.execute("HLEN", names.claims)
-    if memory > 1:
-        yield f"{memory} workers have a memory of their last claim, and one lives"
+    claimers = helpers.store.list_claimers(0)
+    if len(claimers) > 1:
+        yield f"{claimers} have a memory of their last claim, and one of them lives"

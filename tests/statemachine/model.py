@@ -208,14 +208,18 @@ class Partition:
         limit: int,
         request: str,
         grace_over: set[tuple[str, str]],
+        waits_at: str = "",
     ) -> tuple[list[tuple[str, str, int]], list[tuple[str, str]], int]:
         """Return claimed (ID, token, attempts), rejected (ID, reason) and how many are set aside.
 
         ``grace_over`` names queue and ID of those whose time to get a record has passed.
         """
-        memo = self.memos.get(worker)
+        claimant = f"{worker} {waits_at}".rstrip()
+        memo = self.memos.get(claimant)
         if memo is not None and memo.request == request:
             return self._claimed_before(memo), [], 0
+        if waits_at and memo is not None and request < memo.request:
+            return [], [], 0
         scan = Scan(self, limit, grace_over)
         for queue in queues:
             if queue in self.paused:
@@ -231,8 +235,8 @@ class Partition:
             scan.drain(self.queue(queue), queue)
         takes = scan.takes
         claimed = [self._take(task_id, n, worker, request) for n, task_id in enumerate(takes, 1)]
-        if takes:
-            self.memos[worker] = Memo(request, takes)
+        if takes or waits_at:
+            self.memos[claimant] = Memo(request, takes)
         return claimed, scan.rejected, scan.aside
 
     def _claimed_before(self, memo: Memo) -> list[tuple[str, str, int]]:

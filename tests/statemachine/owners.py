@@ -39,13 +39,14 @@ class Owners(Base):
     def __init__(self) -> None:
         super().__init__()
         self._requests = count(0xC1A10001)
-        self._latest_claims: dict[tuple[int, str], str] = {}
+        self._latest_claims: dict[tuple[int, str, str], str] = {}
 
     @rule(
         pick=picks,
         worker=workers,
         queues=orders,
-        limit=st.integers(1, 5),
+        limit=st.integers(0, 5),
+        waits_at=st.sampled_from(("", "", QUEUES[0])),
         fate=fates,
         echo=st.booleans(),
     )
@@ -55,6 +56,7 @@ class Owners(Base):
         worker: str,
         queues: tuple[str, ...],
         limit: int,
+        waits_at: str,
         fate: Fate,
         echo: bool,
     ) -> None:
@@ -62,8 +64,8 @@ class Owners(Base):
         self.begin("claim")
         at = self.partition(pick)
         request = f"{next(self._requests):016x}"
-        self._latest_claims[at, worker] = request
-        call, in_model = self._claim_calls(at, worker, queues, limit, request)
+        self._latest_claims[at, worker, waits_at] = request
+        call, in_model = self._claim_calls(at, worker, queues, limit, request, waits_at)
         # A repeat is told of the same runs; what was dropped was dropped the first time.
         times, reply = self.act(fate, call)
         expected: ClaimAnswer | None = None
@@ -74,11 +76,12 @@ class Owners(Base):
         if reply is not None:
             assert reply == expected, f"claim answered {reply}, expected {expected}"
         if reply is None or times > 1:
-            # One claim per worker and partition is under way: after the next one it is over.
+            # One claim of a claimer is under way: after the next one it is over. That of a waiter
+            # may come at any time.
             self.pending.append(
                 lambda: (
                     (call(self.site.store), in_model())
-                    if self._latest_claims[at, worker] == request
+                    if waits_at or self._latest_claims[at, worker, ""] == request
                     else (None, None)
                 )
             )
@@ -103,17 +106,31 @@ class Owners(Base):
         assert reply == expected, f"an echo of a claim answered {reply}, expected {expected}"
 
     def _claim_calls(
-        self, at: int, worker: str, queues: tuple[str, ...], limit: int, request: str
+        self,
+        at: int,
+        worker: str,
+        queues: tuple[str, ...],
+        limit: int,
+        request: str,
+        waits_at: str,
     ) -> tuple[Callable[[Store], ClaimAnswer], Callable[[], ClaimAnswer]]:
         partition, model = self.site.partitions[at], self.models[at]
 
         def call(store: Store) -> ClaimAnswer:
             return _answer(
-                store.claim(partition, worker=worker, queues=queues, limit=limit, request=request)
+                store.claim(
+                    partition,
+                    worker=worker,
+                    queues=queues,
+                    limit=limit,
+                    request=request,
+                    waits_at=waits_at,
+                )
             )
 
         def in_model() -> ClaimAnswer:
-            reply = model.claim(worker, queues, limit, request, self.grace_over(model))
+            grace_over = self.grace_over(model)
+            reply = model.claim(worker, queues, limit, request, grace_over, waits_at)
             known = {token for _, _, token in self.runs}
             for task_id, token, _ in reply[0]:
                 if token not in known:

@@ -198,7 +198,7 @@ class People(Base):
         self.begin("claim")
         partition = self.site.partitions[at]
         request = f"{0xE0D00000 + len(self.runs):016x}"
-        self._latest_claims[at, "w1"] = request
+        self._latest_claims[at, "w1", ""] = request
         _, reply = self.act(
             FINE,
             lambda store: store.claim(

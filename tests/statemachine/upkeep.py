@@ -213,7 +213,8 @@ class Model(Partition):
             returned += len(popped)
             self.claims[queue, worker] = []
         if forget:
-            self.memos.pop(worker, None)
+            for claimant in [one for one in self.memos if f"{one} ".startswith(f"{worker} ")]:
+                del self.memos[claimant]
         return returned
 
     def sweep(self) -> set[tuple[str, str]]:

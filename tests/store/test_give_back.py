@@ -1,5 +1,6 @@
 """give_back: claim list -> the queue it was taken from."""
 
+from pytask.records import new_request_id
 from pytask.states import State
 
 
@@ -170,3 +171,27 @@ def test_all_claim_lists_are_found_with_their_owners(lab):
         (lab.partition, "mail", "w"),
         (lab.partition, "default", "w2"),
     }
+
+
+def test_the_last_claims_of_its_waiters_are_forgotten_as_well(lab):
+    def claim(worker, waits_at=""):
+        lab.waiting()
+        claimed = lab.store.claim(
+            lab.partition,
+            worker=worker,
+            queues=["default"],
+            limit=1,
+            request=new_request_id(),
+            waits_at=waits_at,
+        ).claimed
+        assert len(claimed) == 1
+
+    claim("w")
+    claim("w", waits_at="default")
+    claim("w", waits_at="mail")
+    claim("w2")
+    claim("w2", waits_at="default")
+    assert sorted(lab.store.list_claimers(lab.partition)) == ["w", "w2"]
+    lab.store.give_back(lab.partition, worker="w", queues=[], forget=True)
+    assert lab.call("HLEN", lab.names.claims) == 2
+    assert lab.store.list_claimers(lab.partition) == ["w2"]

@@ -37,6 +37,12 @@ class LiveWorker:
         assert self.app._supervisor is not None
         return self.app._supervisor.parts
 
+    @property
+    def free_slots(self) -> int:
+        """Those that no run has; a claim that travels with a wait holds some as long as that."""
+        claiming = [*self.parts.claimers, *self.parts.waiters]
+        return self.parts.table.slots.free + sum(one._claimant.reserved for one in claiming)
+
     def start(self, task: str, /, task_id: str | None = None, **data: Any) -> str:
         """Enqueue a task and return its ID."""
         return self.helpers.submit(task, data, task_id=task_id).id

@@ -1,6 +1,7 @@
 """What is taken off the queues, and what is not."""
 
 import time
+from functools import partial
 from typing import Any
 
 import gevent
@@ -35,8 +36,8 @@ class Quick(Task):
 
 
 def wait_for_all_slots(worker: LiveWorker) -> None:
-    """A claim under way has some reserved, and gives them back with its reply."""
-    wait_until(lambda: worker.parts.table.slots.free == 1000)
+    """Those of runs come back with the answer to their end."""
+    wait_until(lambda: worker.free_slots == 1000)
 
 
 def test_many_tasks_all_end(serve: Serve) -> None:
@@ -230,6 +231,22 @@ def lone_claimer(worker: LiveWorker) -> Any:
     return claimer
 
 
+def is_idle(claimer: Any) -> bool:
+    return claimer.idle.is_set() and not claimer._signal.is_set()
+
+
+def end_claiming(worker: LiveWorker) -> None:
+    """End waiters and claimers while no claim is under way, with slots reserved."""
+    for waiter in worker.parts.waiters:
+        waiter.kill()
+        waiter.join()
+    for claimer in worker.parts.claimers:
+        # A wait that is cut short makes it look once more.
+        wait_until(partial(is_idle, claimer))
+        claimer.kill()
+        claimer.join()
+
+
 @pytest.mark.topologies("valkey")
 def test_what_a_waiter_moved_into_a_full_worker_goes_back_at_once(
     serve: Serve, raw: Any, namespace: Any
@@ -266,14 +283,12 @@ def test_slots_are_handed_out_once() -> None:
 def test_a_claim_that_is_answered_late_refreshes_its_leases_first(serve: Serve) -> None:
     worker = serve(Quick)
     claimer = lone_claimer(worker)
-    wait_until(claimer.idle.is_set)  # no claim of its own is under way, with slots reserved
-    claimer.kill()
-    claimer.join()
+    end_claiming(worker)
     task_id = worker.start("quick")
     reserved = worker.parts.table.slots.reserve_now(5)
     claimer._stopping = False
-    claimer._pending = (new_request_id(), reserved, time.monotonic() - 60)
-    assert [task.task_id for task in claimer._claim().claimed] == [task_id]
+    claimer._claimant._pending = (new_request_id(), reserved, time.monotonic() - 60)
+    assert [task.task_id for task in claimer._claimant.claim().claimed] == [task_id]
     worker.wait_for(task_id, "SUCCESS")
     wait_for_all_slots(worker)
 
@@ -282,11 +297,9 @@ def test_a_claim_that_is_answered_late_refreshes_its_leases_first(serve: Serve) 
 def test_what_a_last_claim_got_is_given_back_unstarted(serve: Serve) -> None:
     worker = serve(Holds)
     claimer = lone_claimer(worker)
-    wait_until(claimer.idle.is_set)  # no claim of its own is under way, with slots reserved
-    claimer.kill()
-    claimer.join()
+    end_claiming(worker)
     task_id = worker.start("holds")
-    claimer._pending = (new_request_id(), 1, time.monotonic())
+    claimer._claimant._pending = (new_request_id(), 1, time.monotonic())
     worker.parts.table.slots.reserve_now(1)
     claimer.settle()
     claimer.settle()
@@ -300,9 +313,7 @@ def test_a_worker_that_ends_gives_back_what_its_claim_list_holds(
     serve: Serve, raw: Any, namespace: Any, dump: Any
 ) -> None:
     worker = serve(Quick, queues=("default", "mail"))
-    for one in (*worker.parts.waiters, *worker.parts.claimers):
-        one.kill()
-        one.join()
+    end_claiming(worker)
     # With a record: a claim that was under way when we killed it may get the task as well.
     queue = f"{namespace.new_queue}:mail"
     worker.helpers.submit("quick", queue="mail", task_id="m")

@@ -375,7 +375,7 @@ def test_a_run_that_was_left_behind_keeps_its_permit_as_long_as_its_code_goes_on
     assert max(most) == 1
     nothing_is_held(worker, limit)
     table = worker.parts.table
-    assert (table.occupied, table.slots.free) == (0, table.slots.total)
+    assert (table.occupied, worker.free_slots) == (0, table.slots.total)
 
 
 def test_a_run_that_was_left_behind_is_looked_at_from_time_to_time_only(

@@ -168,7 +168,7 @@ def test_a_lost_run_stops_and_writes_nothing(
     after = raw.hgetall(record)
     assert after == before
     assert "is not ours any more" in caplog.text
-    wait_until(lambda: worker.parts.table.slots.free == 1000)
+    wait_until(lambda: worker.free_slots == 1000)
 
 
 @pytest.mark.topologies("valkey")

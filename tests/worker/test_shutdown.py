@@ -84,7 +84,7 @@ def test_local_tasks_are_removed(serve: Serve, dump: Any) -> None:
     worker = serve(Works, prepare=lambda app: app.start_local_task("works"))
     wait_until(lambda: started)
     assert worker.record(started[0])["local"] == "true"
-    assert worker.parts.table.slots.free == 1000
+    assert worker.free_slots == 1000
     assert worker.stop() == 0
     assert ended == started and worker.record(started[0]) == {}
     assert not [key for key in dump() if started[0] in key]

@@ -105,8 +105,7 @@ def test_a_task_whose_greenlet_cannot_be_entered_goes_back_to_its_queue(
     for task_id in ids:
         worker.wait_for(task_id, "SUCCESS")
     assert sum(int(worker.record(one)["attempts"]) for one in ids) == 5
-    slots = worker.parts.table.slots
-    wait_until(lambda: slots.free == slots.total)
+    wait_until(lambda: worker.free_slots == worker.parts.table.slots.total)
 
 
 def test_a_coroutine_for_whose_end_there_is_no_memory_goes_back_to_its_queue(

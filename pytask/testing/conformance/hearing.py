@@ -82,6 +82,33 @@ class Hearing(Sited):
         assert time.monotonic() - began < waiting
         assert [run.task_id for run in site.claim().claimed] == [task_id]
 
+    def test_a_claim_that_travels_with_a_wait_gets_what_arrives(self, site: Site) -> None:
+        task_id = site.id()
+        waiting = 60.0
+        began = time.monotonic()
+
+        def wait(store: Store) -> list[str]:
+            return [run.task_id for run in site.wait_and_claim(waiting, "1", store=store).claimed]
+
+        def start(store: Store) -> list[str]:
+            time.sleep(0.2)
+            site.enqueue(task_id)
+            return [task_id]
+
+        assert site.beside(wait, start) == [[task_id]] * 2
+        assert time.monotonic() - began < waiting
+        assert site.state(task_id) == "RUNNING"
+
+    def test_what_travelled_with_a_wait_can_be_asked_for_and_takes_nothing_late(
+        self, site: Site
+    ) -> None:
+        site.waiting()
+        (first,) = site.wait_and_claim(1.0, "2").claimed
+        site.waiting()
+        assert site.repeat_claim("2").claimed == site.repeat_claim("2", 0).claimed == [first]
+        assert site.repeat_claim("1").claimed == []
+        assert len(site.repeat_claim("3").claimed) == 1
+
     def test_a_wait_for_nothing_ends_when_its_time_is_over(self, site: Site) -> None:
         began = time.monotonic()
         assert site.store.wait_for_task(site.partition, "default", "w", 0.3) is False

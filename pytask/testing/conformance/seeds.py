@@ -69,6 +69,31 @@ class Seeds:
             request=request or new_request_id(),
         )
 
+    def wait_and_claim(
+        self, seconds: float, request: str, *, limit: int = 10, store: Store | None = None
+    ) -> ClaimReply:
+        """Wait at the default queue as worker ``w``, and claim from it at once."""
+        return (store or self.store).wait_and_claim(
+            self.partition,
+            DEFAULT_QUEUE,
+            worker="w",
+            queues=[DEFAULT_QUEUE],
+            limit=limit,
+            request=request,
+            seconds=seconds,
+        )
+
+    def repeat_claim(self, request: str, limit: int = 10) -> ClaimReply:
+        """Ask what became of a :meth:`wait_and_claim`."""
+        return self.store.claim(
+            self.partition,
+            worker="w",
+            queues=[DEFAULT_QUEUE],
+            limit=limit,
+            request=request,
+            waits_at=DEFAULT_QUEUE,
+        )
+
     def running(self, worker: str = "w", **options: Any) -> Claimed:
         """Return the run of a new task."""
         task_id = self.waiting(**options)
