@@ -1,5 +1,6 @@
 """The comparison works for us, and what it says of the others follows from the numbers."""
 
+import json
 import sys
 from pathlib import Path
 from typing import Any
@@ -102,3 +103,10 @@ def test_who_has_no_bulk_interface_competes_with_single_calls() -> None:
     assert "| 40,000 | 20,000 (Huey, one by one) | 2 times | 5 times | **missed** |" in page.page(
         result_of(values)
     )
+
+
+def test_the_committed_page_is_the_one_of_the_committed_numbers() -> None:
+    home = ROOT / "docs" / "performance"
+    result = json.loads((home / "results.json").read_text())
+    assert page.page(result) == (home / "index.md").read_text()
+    assert page.picture(result) == (home / "comparison.svg").read_text()

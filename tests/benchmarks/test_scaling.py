@@ -8,7 +8,7 @@ import pytest
 from benchmarks.scaling import page
 from benchmarks.scaling.fit import fit
 from benchmarks.scaling.model import Costs, checks_of, costs_of, need
-from tests.support.worker import WorkerProcess
+from tests.support.worker import ROOT, WorkerProcess
 
 SIZES = [1_000, 10_000, 100_000, 1_000_000]
 COSTS = Costs(
@@ -66,3 +66,10 @@ def test_growth_is_measured_and_nothing_is_lost_on_the_way(
     assert len(checks_of(parts, 2)) == 12
     assert "## How many masters and workers" in page.page(result)
     assert page.picture(parts).startswith("<svg")
+
+
+def test_the_committed_page_is_the_one_of_the_committed_numbers() -> None:
+    home = ROOT / "docs" / "scaling"
+    result = json.loads((home / "results.json").read_text())
+    assert page.page(result) == (home / "index.md").read_text()
+    assert page.picture(result["parts"]) == (home / "growth.svg").read_text()
