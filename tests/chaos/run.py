@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 import tempfile
 import time
 from collections.abc import Callable
@@ -13,7 +14,7 @@ from pytask.exceptions import PyTaskException
 from . import audit, history
 from .admin import Admin, save
 from .checker import Evidence
-from .children import strays
+from .children import send, strays
 from .faults import Scene
 from .faults.base import Timeline
 from .fleet import Fleet, Member
@@ -215,7 +216,11 @@ class Run:
         self.record("quiet")
 
     def _no_strays(self, fleet: Fleet) -> bool:
-        return not strays(self.events, [worker.pid for worker in fleet.workers])
+        left = strays(self.events, [worker.pid for worker in fleet.workers])
+        for child in left:
+            # One that was frozen before it could ask the kernel to end it with its worker.
+            send(child, signal.SIGCONT)
+        return not left
 
     def _is_done(self) -> bool:
         self.admin.stop_services()
