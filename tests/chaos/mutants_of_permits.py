@@ -115,14 +115,14 @@ PERMIT_MUTANTS: list[Row] = [
         "release_permits",
         "what was handed over is not counted",
         "include/permits.lua",
-        "      held = held + 1\n",
-        "",
+        "      held = held + redis.call('ZADD'",
+        "      redis.call('ZADD'",
     ),
     (
         "release_permits",
         "who was called is called again",
         "include/permits.lua",
-        "      redis.call('ZREM', waiting, entry)\n      redis.call('ZADD'",
+        "      redis.call('ZREM', waiting, entry)\n      held = held + redis.call('ZADD'",
         "      redis.call('ZADD'",
     ),
     # promote, when it is called

@@ -96,6 +96,13 @@ def test_a_repeat_hands_nothing_over_twice(lab, pool):
     assert pool.holders.keys() == {" b"}
 
 
+def test_who_enters_again_after_being_called_takes_one_permit(pool):
+    pool.acquire("a", limit=2)
+    assert pool.release(entering=["b"], limit=2).called == ["b"]
+    assert pool.release(entering=["b", "c"], limit=2).called == []
+    assert pool.release("a").called == ["b", "c"]
+
+
 def test_several_pools_are_dealt_with_by_one_call(lab, pool):
     other = PermitLab(lab)
     pool.acquire("a")

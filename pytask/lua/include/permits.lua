@@ -27,9 +27,9 @@ local function call_waiting(permits, waiting, time, seconds, called)
     if not id then
       redis.call('ZREM', waiting, entry)
     elseif held < tonumber(limit) then
+      -- Who entered twice, because a reply was lost, may have been called before.
       redis.call('ZREM', waiting, entry)
-      redis.call('ZADD', permits, stamp(time + seconds), ' ' .. id)
-      held = held + 1
+      held = held + redis.call('ZADD', permits, stamp(time + seconds), ' ' .. id)
       table.insert(called, id)
     end
   end
