@@ -101,7 +101,7 @@ class Ownership(Calls):
         queues: Sequence[str],
         limit: int,
         request: str,
-        waits_at: str = "",
+        waits_at: str,
         *,
         waits: bool = False,
     ) -> tuple[list[str], list[Argument]]:

@@ -147,7 +147,6 @@ class Claimer(Service):
         """Note that our claim lists may hold something; called by the waiters."""
         self._may_hold_ids = True
         if self._starved:
-            self.idle.clear()
             self.give_back()
         else:
             self.look()
